@@ -1,0 +1,1 @@
+//! The OCI mirror endpoint in front of the engine, and what belongs to it.

@@ -1,0 +1,3 @@
+//! The binary `shoal`.
+
+fn main() {}

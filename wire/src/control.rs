@@ -1,0 +1,235 @@
+//! Control messages: what members tell each other over the reliable control stream of their QUIC connection.
+//!
+//! They are small. Piece bytes never travel in them; see [`crate::transfer`].
+
+use serde::{Deserialize, Serialize};
+
+use crate::{
+    digest::Digest,
+    geometry::PieceIndex,
+    gossip::ReliableMessage,
+    ids::{LeaseId, MemberId, QueryId},
+    name::{Descriptor, Name},
+    piece_map::{PieceMap, PieceRuns},
+};
+
+/// One control message. Groups: names and leases between nodes and homes, have-maps between neighbours, membership.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum ControlMessage {
+    /// Membership's reliable part: snapshots for joiners, state exchange, the fallback probe.
+    Membership(ReliableMessage),
+
+    /// To a home of `name`: what does it stand for?
+    Resolve {
+        /// Returned in the answer.
+        query: QueryId,
+        /// What is asked for.
+        name: Name,
+    },
+    /// A home's answer to [`ControlMessage::Resolve`].
+    Resolution {
+        /// Of the question.
+        query: QueryId,
+        /// What the home knows.
+        answer: NameAnswer,
+    },
+    /// To all homes of `name`: what an upstream said about it.
+    Publish {
+        /// What was asked.
+        name: Name,
+        /// What the upstream said.
+        outcome: NameOutcome,
+    },
+
+    /// To a home: the sender wants or holds the blob. Repeated at the interval that the home asks for, and at once on
+    /// completion. It carries all that a home needs, so that any home can take over from nothing.
+    Announce(Announcement),
+    /// A home's answer to [`ControlMessage::Announce`].
+    Peers {
+        /// Of the blob.
+        digest: Digest,
+        /// Members to exchange pieces with; at most [`crate::limits::PEERS_PER_ANSWER`].
+        peers: Vec<MemberId>,
+        /// Whether the answerer leases upstream runs for this blob. Followers only keep announcements.
+        coordinates: bool,
+        /// Milliseconds until the next announcement is expected.
+        refresh_ms: u32,
+    },
+    /// To the homes: the sender neither wants nor holds the blob any more.
+    Withdraw {
+        /// Of the blob.
+        digest: Digest,
+    },
+    /// From the coordinating home: fetch these pieces from the upstream, in ascending order.
+    Lease {
+        /// Of the blob.
+        digest: Digest,
+        /// Number of the lease.
+        lease: LeaseId,
+        /// First piece.
+        first: PieceIndex,
+        /// Number of pieces, at least 1.
+        count: u32,
+    },
+    /// From the lease holder: everything before `next` is fetched, verified and shared.
+    LeaseProgress {
+        /// Of the blob.
+        digest: Digest,
+        /// Of the lease.
+        lease: LeaseId,
+        /// First piece that is not done yet.
+        next: PieceIndex,
+    },
+    /// From the lease holder: the lease ended, done or not.
+    LeaseReturned {
+        /// Of the blob.
+        digest: Digest,
+        /// Of the lease.
+        lease: LeaseId,
+        /// First piece that was not done.
+        next: PieceIndex,
+        /// Why it ended.
+        end: LeaseEnd,
+    },
+    /// From the coordinating home: fetch nothing at or past `end` for this lease.
+    LeaseCut {
+        /// Of the blob.
+        digest: Digest,
+        /// Of the lease.
+        lease: LeaseId,
+        /// First piece that is no longer part of it.
+        end: PieceIndex,
+    },
+    /// From the coordinating home: nobody can get the blob, and why.
+    SwarmFailed {
+        /// Of the blob.
+        digest: Digest,
+        /// Why.
+        failure: UpstreamFailure,
+    },
+
+    /// To a neighbour in a blob's swarm: the sender's have-map. Answered with the same unless `reply` is set.
+    Hello {
+        /// Of the blob.
+        digest: Digest,
+        /// Size of the blob in bytes.
+        size: u64,
+        /// What the sender has.
+        have: PieceMap,
+        /// Whether the sender still wants pieces.
+        wants: bool,
+        /// Whether this answers a [`ControlMessage::Hello`].
+        reply: bool,
+        /// The sender's load.
+        load: Load,
+    },
+    /// To a neighbour: pieces that the sender got since its last message about this blob.
+    Have {
+        /// Of the blob.
+        digest: Digest,
+        /// The new pieces.
+        pieces: PieceRuns,
+        /// The sender's load.
+        load: Load,
+    },
+    /// To a member that was refused with BUSY: there is room again.
+    SlotFree {
+        /// The sender's load.
+        load: Load,
+    },
+    /// To a neighbour: the sender left this blob's swarm and serves it no more.
+    Part {
+        /// Of the blob.
+        digest: Digest,
+    },
+}
+
+/// What a node tells a home about a blob.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Announcement {
+    /// Of the blob.
+    pub digest: Digest,
+    /// Its size in bytes.
+    pub size: u64,
+    /// Pieces that the sender has, verified.
+    pub have: PieceMap,
+    /// Whether the sender wants the rest.
+    pub wants: bool,
+    /// Whether the sender can fetch from an upstream.
+    pub can_lease: bool,
+    /// Whether the sender asks the receiver to coordinate because a better home did not answer.
+    pub takeover: bool,
+    /// Leases that the sender is working on, whichever home gave them.
+    pub leases: Vec<LeaseSpan>,
+}
+
+/// The rest of a lease, as its holder sees it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct LeaseSpan {
+    /// Number of the lease at the home that gave it.
+    pub lease: LeaseId,
+    /// First piece that is not done.
+    pub next: PieceIndex,
+    /// First piece past the lease.
+    pub end: PieceIndex,
+}
+
+/// Why a lease ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum LeaseEnd {
+    /// All pieces were fetched, or the lease was cut where it stood.
+    Done,
+    /// The upstream failed.
+    Failed(UpstreamFailure),
+    /// The upstream ignores ranges and sends the whole blob: the holder keeps reading if it is leased everything.
+    NoRanges,
+    /// The holder no longer wants the blob.
+    Abandoned,
+}
+
+/// Why an upstream does not deliver, with the consequence of each for the swarm.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub enum UpstreamFailure {
+    /// 404: final for the whole cluster, for a short time.
+    NotFound,
+    /// 401 or 403: this node may not; another may.
+    Denied,
+    /// 429 or 503 with `Retry-After`: everybody waits.
+    RateLimited {
+        /// Seconds to wait.
+        retry_after_s: u16,
+    },
+    /// 5xx, no connection, or a broken body: tried again later.
+    Unavailable,
+    /// The content does not have the digest that was asked for.
+    WrongContent,
+    /// No upstream is configured for the name.
+    NoUpstream,
+}
+
+/// What a home answers about a name.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum NameAnswer {
+    /// Known.
+    Outcome(NameOutcome),
+    /// Not known, or no longer fresh: the asker asks an upstream and publishes what it says.
+    AskUpstream,
+}
+
+/// What is known about a name.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum NameOutcome {
+    /// It stands for this content.
+    Found(Descriptor),
+    /// It could not be found out.
+    Failed(UpstreamFailure),
+}
+
+/// How busy a node's upload side is.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub struct Load {
+    /// Pieces being sent.
+    pub active: u8,
+    /// Pieces waiting for a slot.
+    pub queued: u8,
+}

@@ -1,0 +1,31 @@
+//! Every maximum of the protocol in one place.
+
+/// Largest control frame, in bytes, length prefix excluded.
+pub const CONTROL_FRAME_BYTES: usize = 64 * 1024;
+
+/// Largest sealed gossip datagram, in bytes: fits an Ethernet frame with IPv6 and UDP headers.
+pub const GOSSIP_DATAGRAM_BYTES: usize = 1400;
+
+/// Largest request or reply header of a piece stream, in bytes.
+pub const TRANSFER_HEADER_BYTES: usize = 1024;
+
+/// Smallest piece, in bytes.
+pub const PIECE_BYTES_MIN: u64 = 256 * 1024;
+
+/// Largest piece, in bytes.
+pub const PIECE_BYTES_MAX: u64 = 16 * 1024 * 1024;
+
+/// Pieces of the largest blob. With [`PIECE_BYTES_MAX`] a blob may have 1 TiB; a piece map has at most 8 KiB.
+pub const PIECES_MAX: u32 = 65_536;
+
+/// Peers named in one answer of a home.
+pub const PEERS_PER_ANSWER: usize = 16;
+
+/// Bytes of a registry's or repository's name and of a media type.
+pub const NAME_BYTES: usize = 255;
+
+/// Bytes of a tag (OCI distribution spec, section "Pulling manifests").
+pub const TAG_BYTES: usize = 128;
+
+/// Bytes of a zone's name.
+pub const ZONE_BYTES: usize = 63;

@@ -1,0 +1,65 @@
+//! What a container runtime asks for: names of content in registries, and descriptors of the content itself.
+
+use std::fmt;
+
+use serde::{Deserialize, Serialize};
+
+use crate::digest::Digest;
+
+/// A tag or a digest, the last part of an image reference.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub enum Reference {
+    /// A mutable name, at most [`crate::limits::TAG_BYTES`] bytes.
+    Tag(String),
+    /// The content itself.
+    Digest(Digest),
+}
+
+impl fmt::Display for Reference {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Tag(tag) => f.write_str(tag),
+            Self::Digest(digest) => digest.fmt(f),
+        }
+    }
+}
+
+/// Which endpoint of a registry has the content.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub enum ContentKind {
+    /// `/v2/<repository>/manifests/<reference>`
+    Manifest,
+    /// `/v2/<repository>/blobs/<digest>`
+    Blob,
+}
+
+/// A thing that a registry can be asked for.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub struct Name {
+    /// Host, with port where there is one, as the `ns` parameter names it; empty when the asker named none.
+    pub registry: String,
+    /// Repository, for example `library/alpine`.
+    pub repository: String,
+    /// Manifest or blob.
+    pub kind: ContentKind,
+    /// Tag or digest.
+    pub reference: Reference,
+}
+
+impl fmt::Display for Name {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let separator = if matches!(self.reference, Reference::Tag(_)) { ':' } else { '@' };
+        write!(f, "{}/{}{separator}{}", self.registry, self.repository, self.reference)
+    }
+}
+
+/// What a name stands for (OCI image spec, "Content Descriptors", without its annotations).
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub struct Descriptor {
+    /// Media type; empty when nobody has said it yet.
+    pub media_type: String,
+    /// Digest of the content.
+    pub digest: Digest,
+    /// Size of the content in bytes.
+    pub size: u64,
+}
