@@ -161,6 +161,9 @@ pub struct Announcement {
     pub takeover: bool,
     /// Leases that the sender is working on, whichever home gave them.
     pub leases: Vec<LeaseSpan>,
+    /// Peers that did not answer the sender lately; at most [`crate::limits::PEERS_PER_ANSWER`]. Until they announce
+    /// themselves again, the home does not count on what they have.
+    pub unreachable: Vec<MemberId>,
 }
 
 /// The rest of a lease, as its holder sees it.
@@ -214,6 +217,8 @@ pub enum NameAnswer {
     Outcome(NameOutcome),
     /// Not known, or no longer fresh: the asker asks an upstream and publishes what it says.
     AskUpstream,
+    /// Somebody else is asking an upstream; the answer follows.
+    Pending,
 }
 
 /// What is known about a name.
