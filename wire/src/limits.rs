@@ -6,6 +6,9 @@ pub const CONTROL_FRAME_BYTES: usize = 64 * 1024;
 /// Largest sealed gossip datagram, in bytes: fits an Ethernet frame with IPv6 and UDP headers.
 pub const GOSSIP_DATAGRAM_BYTES: usize = 1400;
 
+/// Largest gossip packet before it is sealed, in bytes; the rest is for version, key number, nonce and tag.
+pub const GOSSIP_PLAIN_BYTES: usize = 1300;
+
 /// Largest request or reply header of a piece stream, in bytes.
 pub const TRANSFER_HEADER_BYTES: usize = 1024;
 
