@@ -1,40 +1,95 @@
-//! Seeded randomness: equal seeds give equal runs.
+//! Random streams that repeat: each component draws from one of its own, derived from the node's seed.
 
-use rand::{Rng, SeedableRng};
+use std::time::Duration;
+
+use rand::{RngExt, SeedableRng};
 use rand_pcg::Pcg64Mcg;
 
-/// A stream of random numbers for one component. Components have streams of their own, so that a change in one does not
-/// change what another draws.
+/// A seeded stream of random numbers. Equal seeds and labels give equal streams, on every platform.
 #[derive(Clone, Debug)]
-pub struct RandomStream(Pcg64Mcg);
+pub struct Stream(Pcg64Mcg);
 
-impl RandomStream {
-    /// The stream of `component` in the run with `seed`.
-    pub fn new(seed: u64, component: &str) -> Self {
+impl Stream {
+    /// The stream of the component `label` under `seed`. Streams of different labels are independent, so that a draw
+    /// more in one component leaves the others as they were.
+    pub fn new(seed: u64, label: &str) -> Self {
         let mut hasher = blake3::Hasher::new();
-        hasher.update(&seed.to_be_bytes());
-        hasher.update(component.as_bytes());
-        let mut key = [0; 16];
-        key.copy_from_slice(&hasher.finalize().as_bytes()[..16]);
-        Self(Pcg64Mcg::from_seed(key))
+        hasher.update(&seed.to_le_bytes());
+        hasher.update(label.as_bytes());
+        let mut state = [0; 16];
+        hasher.finalize_xof().fill(&mut state);
+        Self(Pcg64Mcg::from_seed(state))
     }
 
-    /// A random number.
-    pub fn next_u64(&mut self) -> u64 {
-        self.0.next_u64()
+    /// Any 64 bits.
+    pub fn bits(&mut self) -> u64 {
+        self.0.random()
     }
 
-    /// A random number below `bound`; 0 for a bound of 0. The bias of the multiplication is below 2^-32 for the bounds
-    /// used here (Lemire 2019, without the rejection step).
+    /// A number below `bound`, each with the same probability; 0 where `bound` is 0.
     pub fn below(&mut self, bound: usize) -> usize {
-        let product = u128::from(self.0.next_u64()) * bound as u128;
-        usize::try_from(product >> 64).expect("smaller than the bound")
+        if bound == 0 {
+            return 0;
+        }
+        // Drawn as 64 bits, so that 32-bit platforms get the same stream.
+        usize::try_from(self.0.random_range(0..bound as u64)).unwrap_or(0)
     }
 
-    /// Shuffles a slice (Fisher and Yates).
+    /// Puts `items` into a random order (Fisher and Yates).
     pub fn shuffle<T>(&mut self, items: &mut [T]) {
         for last in (1..items.len()).rev() {
             items.swap(last, self.below(last + 1));
         }
+    }
+
+    /// A number of [0, 1).
+    pub fn unit(&mut self) -> f64 {
+        self.0.random()
+    }
+
+    /// True with this probability.
+    pub fn chance(&mut self, probability: f64) -> bool {
+        self.unit() < probability
+    }
+
+    /// A time of [`from`, `to`); `from` where the range is empty.
+    pub fn between(&mut self, from: Duration, to: Duration) -> Duration {
+        from + to.saturating_sub(from).mul_f64(self.unit())
+    }
+
+    /// `around` give or take a quarter, so that nodes that began together do not act together for ever.
+    pub fn jittered(&mut self, around: Duration) -> Duration {
+        self.between(around.mul_f64(0.75), around.mul_f64(1.25))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn equal_seeds_and_labels_repeat_and_others_differ() {
+        let draw = |seed, label| {
+            let mut stream = Stream::new(seed, label);
+            std::array::from_fn::<u64, 4, _>(|_| stream.bits())
+        };
+        assert_eq!(draw(1, "membership"), draw(1, "membership"));
+        assert_ne!(draw(1, "membership"), draw(2, "membership"));
+        assert_ne!(draw(1, "membership"), draw(1, "swarm"));
+    }
+
+    #[test]
+    fn draws_stay_within_their_bounds() {
+        let mut stream = Stream::new(7, "bounds");
+        assert_eq!(stream.below(0), 0);
+        for bound in 1..100 {
+            assert!(stream.below(bound) < bound);
+        }
+        let (from, to) = (Duration::from_millis(3), Duration::from_millis(5));
+        for _ in 0..100 {
+            let drawn = stream.between(from, to);
+            assert!(drawn >= from && drawn < to);
+        }
+        assert_eq!(stream.between(to, from), to);
     }
 }

@@ -21,15 +21,14 @@ use shoal_wire::{
 
 use self::record::Record;
 use crate::{
-    config::InjectionConfig, directory::rendezvous::Homes, outbox::Outbox, rng::RandomStream, time::Time,
-    timers::Timers,
+    config::InjectionConfig, directory::rendezvous::Homes, outbox::Outbox, rng::Stream, time::Time, timers::Timers,
 };
 
 /// What a home does at one moment with: the time, where messages go, and its random numbers.
 pub(crate) struct Context<'a> {
     pub(crate) now: Time,
     pub(crate) outbox: &'a mut Outbox,
-    pub(crate) random: &'a mut RandomStream,
+    pub(crate) random: &'a mut Stream,
     pub(crate) config: &'a InjectionConfig,
 }
 
@@ -37,14 +36,14 @@ pub(crate) struct Context<'a> {
 #[derive(Debug)]
 pub(crate) struct Injection {
     config: InjectionConfig,
-    random: RandomStream,
+    random: Stream,
     records: BTreeMap<Digest, Record>,
     timers: Timers<Digest>,
 }
 
 impl Injection {
     pub(crate) fn new(config: InjectionConfig, seed: u64) -> Self {
-        let random = RandomStream::new(seed, "injection");
+        let random = Stream::new(seed, "injection");
         Self { config, random, records: BTreeMap::new(), timers: Timers::new() }
     }
 

@@ -11,7 +11,7 @@ use shoal_wire::{
 };
 
 use super::{Context, coordination::Coordination, participant::Participant, refuse};
-use crate::{directory::rendezvous::Homes, rng::RandomStream, time::Time};
+use crate::{directory::rendezvous::Homes, rng::Stream, time::Time};
 
 /// Complete holders among the peers of one answer.
 const HOLDERS_PER_ANSWER: usize = 4;
@@ -160,7 +160,7 @@ impl Record {
     }
 
     /// Random peers for `to`, a few complete holders among them.
-    fn choose_peers(&self, random: &mut RandomStream, to: MemberId) -> Vec<MemberId> {
+    fn choose_peers(&self, random: &mut Stream, to: MemberId) -> Vec<MemberId> {
         let useful = |full: bool| {
             self.participants
                 .iter()

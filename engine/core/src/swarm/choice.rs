@@ -12,7 +12,7 @@ use super::{
     blob::{Blob, Neighbour},
     peer::Peers,
 };
-use crate::{config::SwarmConfig, rng::RandomStream, time::Time};
+use crate::{config::SwarmConfig, rng::Stream, time::Time};
 
 /// A request to make.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -30,7 +30,7 @@ pub(super) struct Chooser<'a> {
     pub(super) now: Time,
     pub(super) config: &'a SwarmConfig,
     pub(super) peers: &'a Peers,
-    pub(super) random: &'a mut RandomStream,
+    pub(super) random: &'a mut Stream,
 }
 
 impl Chooser<'_> {
@@ -107,7 +107,7 @@ impl Chooser<'_> {
             .filter(|(id, neighbour)| Some(*id) != not_from && neighbour.have.has(piece))
             .min_by_key(|(id, _)| {
                 let burden = self.peers.get(*id).map(|peer| peer.burden(typical)).unwrap_or_default();
-                (burden, self.random.next_u64())
+                (burden, self.random.bits())
             })
             .map(|&(id, _)| id)
     }

@@ -39,7 +39,7 @@ use crate::{
     directory::{members::AliveMembers, rendezvous::Key},
     event::{Output, Refusal, UploadId},
     outbox::Outbox,
-    rng::RandomStream,
+    rng::Stream,
     time::Time,
     timers::Timers,
 };
@@ -58,7 +58,7 @@ pub(crate) struct Surroundings<'a> {
 #[derive(Debug)]
 pub(crate) struct Swarm {
     config: SwarmConfig,
-    random: RandomStream,
+    random: Stream,
     blobs: BTreeMap<Digest, Blob>,
     peers: Peers,
     transfers: Transfers,
@@ -81,7 +81,7 @@ impl Swarm {
     pub(crate) fn new(config: SwarmConfig, seed: u64) -> Self {
         Self {
             config,
-            random: RandomStream::new(seed, "swarm"),
+            random: Stream::new(seed, "swarm"),
             blobs: BTreeMap::new(),
             peers: Peers::default(),
             transfers: Transfers::default(),

@@ -16,7 +16,7 @@ use shoal_core::{
     config::CoreConfig,
     event::{FetchFailure, HeldLease, Input, Output, Refusal, TransferFailure, TransferId, UploadId},
     node::Node,
-    rng::RandomStream,
+    rng::Stream,
     time::Time,
 };
 use shoal_wire::{
@@ -122,7 +122,7 @@ pub struct World {
     pub members: Vec<Member>,
     by_id: BTreeMap<MemberId, usize>,
     schedule: Schedule<(usize, u32, Event)>,
-    random: RandomStream,
+    random: Stream,
     upstream: Link,
     pub upstream_bytes: u64,
     pub upstream_questions: u64,
@@ -164,7 +164,7 @@ impl World {
             members: Vec::new(),
             by_id: BTreeMap::new(),
             schedule: Schedule::new(),
-            random: RandomStream::new(seed, "world"),
+            random: Stream::new(seed, "world"),
             upstream: Link::new(setting.upstream),
             upstream_bytes: 0,
             upstream_questions: 0,
@@ -271,7 +271,7 @@ impl World {
         self.by_id[&id]
     }
 
-    pub fn random(&mut self) -> &mut RandomStream {
+    pub fn random(&mut self) -> &mut Stream {
         &mut self.random
     }
 
