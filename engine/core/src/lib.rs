@@ -8,4 +8,5 @@ pub mod config;
 pub mod event;
 pub mod membership;
 pub mod node;
+pub mod rng;
 pub mod time;
