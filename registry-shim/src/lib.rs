@@ -6,3 +6,4 @@ pub mod demo;
 pub mod http;
 pub mod oci;
 pub mod registries;
+pub mod upstream;

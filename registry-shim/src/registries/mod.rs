@@ -12,6 +12,7 @@ use regex::Regex;
 use thiserror::Error;
 use url::Url;
 
+pub(crate) use self::endpoint::is_loopback;
 pub use self::{
     endpoint::Endpoint,
     host::{Credentials, HostConfig, TlsFiles},
