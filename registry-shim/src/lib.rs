@@ -4,6 +4,7 @@
 pub mod bounded;
 pub mod demo;
 pub mod http;
+pub mod node;
 pub mod oci;
 pub mod registries;
 pub mod upstream;

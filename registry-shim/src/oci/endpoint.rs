@@ -67,20 +67,16 @@ impl Endpoint {
 
     /// Answers one request.
     pub async fn answer(&self, request: Request) -> Response {
-        if request.method() != Method::GET && request.method() != Method::HEAD {
-            return OciError::unsupported().into_response();
-        }
-        match request.uri().path().parse() {
-            Ok(ApiPath::Base) => base(),
-            Ok(ApiPath::Content(path)) => {
-                self.answer_content(path, &request).await.unwrap_or_else(IntoResponse::into_response)
-            }
-            Err(error) => OciError::from(error).into_response(),
-        }
+        let content = match ContentRequest::read(&request) {
+            Ok(content) => content,
+            Err(answer) => return *answer,
+        };
+        // Nothing is ever read from the request's own body.
+        drop(request);
+        self.answer_content(content).await.unwrap_or_else(IntoResponse::into_response)
     }
 
-    async fn answer_content(&self, path: ContentPath, request: &Request) -> Result<Response, OciError> {
-        let request = ContentRequest::read(path, request)?;
+    async fn answer_content(&self, request: ContentRequest) -> Result<Response, OciError> {
         let deadline = Instant::now() + ANSWER_TIMEOUT;
         timeout_at(deadline, self.answer_in_time(&request))
             .await
@@ -240,14 +236,23 @@ impl Endpoint {
 }
 
 impl ContentRequest {
-    fn read(path: ContentPath, request: &Request) -> Result<Self, OciError> {
-        let fate = request.extensions().get::<Arc<ConnectionFate>>().cloned().unwrap_or_default();
+    /// Takes a request apart. What is not a request for content is answered at once.
+    fn read(request: &Request) -> Result<Self, Box<Response>> {
+        if request.method() != Method::GET && request.method() != Method::HEAD {
+            return Err(Box::new(OciError::unsupported().into_response()));
+        }
+        let refuse = |error: OciError| Box::new(error.into_response());
+        let path = match request.uri().path().parse() {
+            Ok(ApiPath::Content(path)) => path,
+            Ok(ApiPath::Base) => return Err(Box::new(base())),
+            Err(error) => return Err(refuse(OciError::from(error))),
+        };
         Ok(Self {
             path,
-            registry: registry_of(request.uri().query())?,
+            registry: registry_of(request.uri().query()).map_err(refuse)?,
             head: request.method() == Method::HEAD,
             range: range_header(request.headers()),
-            fate,
+            fate: request.extensions().get::<Arc<ConnectionFate>>().cloned().unwrap_or_default(),
         })
     }
 
