@@ -23,12 +23,12 @@ mod spool;
 mod stack;
 mod table;
 mod tasks;
-mod transfer;
 pub mod upstream;
 
 pub use config::{ClusterSecret, EngineConfig};
 pub use engine::{BlobError, BlobRequest, Engine, EngineStatus, MetricsSnapshot, ResolveError, StartError};
 pub use reader::BlobReader;
+pub use shoal_core::config::CoreConfig;
 pub use shoal_wire::{
     control::UpstreamFailure,
     digest::{Digest, DigestError},

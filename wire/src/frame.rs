@@ -10,7 +10,7 @@
 
 use thiserror::Error;
 
-use shoal_wire::{
+use crate::{
     codec::{CodecError, Message},
     control::ControlMessage,
     limits::{CONTROL_FRAME_BYTES, TRANSFER_HEADER_BYTES},
