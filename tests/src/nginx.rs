@@ -26,9 +26,10 @@ impl Nginx {
         let port = free_port()?;
         let dir = stage.create_dir("nginx")?;
         let dir = dir.display();
+        // Workers as root, because the directory of the test is closed to others (without root nginx ignores it).
         // Unbuffered, so that the registry's log counts what the client took.
         let config = format!(
-            "daemon off; worker_processes 1; pid {dir}/pid; error_log stderr;\n\
+            "daemon off; user root; worker_processes 1; pid {dir}/pid; error_log stderr;\n\
              events {{ worker_connections 256; }}\n\
              http {{\n  access_log {dir}/../nginx-access.log; client_body_temp_path {dir}/body; proxy_temp_path {dir}/proxy;\n\
              fastcgi_temp_path {dir}/fastcgi; uwsgi_temp_path {dir}/uwsgi; scgi_temp_path {dir}/scgi;\n\

@@ -30,6 +30,21 @@ pub struct NodeOptions {
     pub data_dir: Option<PathBuf>,
 }
 
+impl NodeOptions {
+    /// A node that mirrors the registry at `host`, which speaks plain HTTP.
+    pub fn mirroring(host: &str) -> Self {
+        let registries = format!("mirrors:\n  \"{host}\":\n    endpoint:\n      - \"http://{host}\"\n");
+        Self { registries: Some(registries), ..Self::default() }
+    }
+
+    /// The same with credentials for that registry.
+    pub fn mirroring_with_password(host: &str, username: &str, password: &str) -> Self {
+        let mirrors = Self::mirroring(host).registries.unwrap_or_default();
+        let auth = format!("    auth:\n      username: {username:?}\n      password: {password:?}\n");
+        Self { registries: Some(format!("{mirrors}configs:\n  \"{host}\":\n{auth}")), ..Self::default() }
+    }
+}
+
 /// A running node.
 #[derive(Debug)]
 pub struct ShoalNode {

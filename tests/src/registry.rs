@@ -73,11 +73,6 @@ impl Registry {
         format!("http://{}", self.host())
     }
 
-    /// A `registries.yaml` by which nodes mirror this registry.
-    pub fn registries_yaml(&self) -> String {
-        format!("mirrors:\n  \"{}\":\n    endpoint:\n      - \"{}\"\n", self.host(), self.url())
-    }
-
     /// Pushes `image` by skopeo into `repository`, every platform of it and with its digests unchanged.
     pub async fn push(&self, image: &Image, repository: &str) -> Result<()> {
         let source = format!("oci:{}:{}", image.layout().display(), Image::TAG);
