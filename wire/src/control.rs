@@ -5,10 +5,12 @@
 use serde::{Deserialize, Serialize};
 
 use crate::{
+    bounded::{List, Pieces},
     digest::Digest,
-    geometry::PieceIndex,
+    geometry::{Geometry, PieceIndex},
     gossip::ReliableMessage,
     ids::{LeaseId, MemberId, QueryId},
+    limits::{LEASES_PER_ANNOUNCEMENT, PEERS_PER_ANSWER, PIECES_MAX},
     name::{Descriptor, Name},
     piece_map::{PieceMap, PieceRuns},
 };
@@ -48,7 +50,8 @@ pub enum ControlMessage {
     Peers {
         /// Of the blob.
         digest: Digest,
-        /// Members to exchange pieces with; at most [`crate::limits::PEERS_PER_ANSWER`].
+        /// Members to exchange pieces with; at most [`PEERS_PER_ANSWER`].
+        #[serde(with = "List::<PEERS_PER_ANSWER>")]
         peers: Vec<MemberId>,
         /// Whether the answerer leases upstream runs for this blob. Followers only keep announcements.
         coordinates: bool,
@@ -68,7 +71,8 @@ pub enum ControlMessage {
         lease: LeaseId,
         /// First piece.
         first: PieceIndex,
-        /// Number of pieces, at least 1.
+        /// Number of pieces, at least 1; the run ends at or before [`PIECES_MAX`].
+        #[serde(with = "Pieces::<1>")]
         count: u32,
     },
     /// From the lease holder: everything before `next` is fetched, verified and shared.
@@ -114,7 +118,7 @@ pub enum ControlMessage {
         digest: Digest,
         /// Size of the blob in bytes.
         size: u64,
-        /// What the sender has.
+        /// What the sender has: a map of as many pieces as a blob of `size` bytes has.
         have: PieceMap,
         /// Whether the sender still wants pieces.
         wants: bool,
@@ -144,6 +148,29 @@ pub enum ControlMessage {
     },
 }
 
+impl ControlMessage {
+    /// What must hold between the fields of a message, so that a receiver can rely on it.
+    pub(crate) fn check(&self) -> Result<(), &'static str> {
+        match self {
+            Self::Lease { first, count, .. } if first.0.saturating_add(*count) > PIECES_MAX => {
+                Err("a lease past the largest blob")
+            }
+            Self::Hello { size, have, .. } => check_map(*size, have),
+            Self::Announce(announcement) => {
+                check_map(announcement.size, &announcement.have)?;
+                let backwards = announcement.leases.iter().any(|span| span.next > span.end);
+                if backwards { Err("a lease that ends before its next piece") } else { Ok(()) }
+            }
+            _ => Ok(()),
+        }
+    }
+}
+
+fn check_map(size: u64, have: &PieceMap) -> Result<(), &'static str> {
+    let geometry = Geometry::of(size).map_err(|_| "a blob larger than the protocol can describe")?;
+    if geometry.pieces() == have.pieces() { Ok(()) } else { Err("a piece map of a blob of another size") }
+}
+
 /// What a node tells a home about a blob.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Announcement {
@@ -151,7 +178,7 @@ pub struct Announcement {
     pub digest: Digest,
     /// Its size in bytes.
     pub size: u64,
-    /// Pieces that the sender has, verified.
+    /// Pieces that the sender has, verified: a map of as many pieces as a blob of `size` bytes has.
     pub have: PieceMap,
     /// Whether the sender wants the rest.
     pub wants: bool,
@@ -159,8 +186,13 @@ pub struct Announcement {
     pub can_lease: bool,
     /// Whether the sender asks the receiver to coordinate because a better home did not answer.
     pub takeover: bool,
-    /// Leases that the sender is working on, whichever home gave them.
+    /// Leases that the sender is working on, whichever home gave them; at most [`LEASES_PER_ANNOUNCEMENT`].
+    #[serde(with = "List::<LEASES_PER_ANNOUNCEMENT>")]
     pub leases: Vec<LeaseSpan>,
+    /// Peers that did not answer the sender lately; at most [`PEERS_PER_ANSWER`]. Until they announce themselves
+    /// again, the home does not count on what they have.
+    #[serde(with = "List::<PEERS_PER_ANSWER>")]
+    pub unreachable: Vec<MemberId>,
 }
 
 /// The rest of a lease, as its holder sees it.
@@ -170,7 +202,7 @@ pub struct LeaseSpan {
     pub lease: LeaseId,
     /// First piece that is not done.
     pub next: PieceIndex,
-    /// First piece past the lease.
+    /// First piece past the lease, not before `next`.
     pub end: PieceIndex,
 }
 
@@ -214,6 +246,8 @@ pub enum NameAnswer {
     Outcome(NameOutcome),
     /// Not known, or no longer fresh: the asker asks an upstream and publishes what it says.
     AskUpstream,
+    /// Somebody else is asking an upstream; the answer follows.
+    Pending,
 }
 
 /// What is known about a name.

@@ -5,13 +5,17 @@ use std::ops::Range;
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
-use crate::limits::{PIECE_BYTES_MAX, PIECE_BYTES_MIN, PIECES_MAX};
+use crate::{
+    bounded::Pieces,
+    limits::{PIECE_BYTES_MAX, PIECE_BYTES_MIN, PIECES_MAX},
+};
 
 /// Position of a piece in its blob, from 0.
 ///
-/// Received from a peer it is only a number; [`Geometry::contains`] says whether the blob has such a piece.
+/// Received from a peer it is only a number of at most [`PIECES_MAX`], which marks the end of the largest blob;
+/// [`Geometry::contains`] says whether the blob has such a piece.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
-pub struct PieceIndex(pub u32);
+pub struct PieceIndex(#[serde(with = "Pieces::<0>")] pub u32);
 
 /// The cut of a blob into pieces: the next power of two of size / 512, between 256 KiB and 16 MiB.
 ///
@@ -21,21 +25,23 @@ pub struct PieceIndex(pub u32);
 pub struct Geometry {
     size: u64,
     piece_bytes: u64,
+    pieces: u32,
 }
 
 /// The blob is larger than the protocol can describe.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
-#[error("a blob of {0} bytes is too large: the most is {max} bytes", max = PIECES_MAX as u64 * PIECE_BYTES_MAX)]
+#[error("a blob of {0} bytes is too large: the most is {max} bytes", max = u64::from(PIECES_MAX) * PIECE_BYTES_MAX)]
 pub struct TooLarge(pub u64);
 
 impl Geometry {
-    /// The cut of a blob of `size` bytes. An empty blob has one empty piece, so that every blob has a last piece.
+    /// The cut of a blob of `size` bytes, at most [`PIECES_MAX`] * [`PIECE_BYTES_MAX`]. An empty blob has one empty piece, so that every blob has a last piece.
     pub fn of(size: u64) -> Result<Self, TooLarge> {
         if size > u64::from(PIECES_MAX) * PIECE_BYTES_MAX {
             return Err(TooLarge(size));
         }
         let piece_bytes = (size / 512).next_power_of_two().clamp(PIECE_BYTES_MIN, PIECE_BYTES_MAX);
-        Ok(Self { size, piece_bytes })
+        let pieces = u32::try_from(size.div_ceil(piece_bytes).max(1)).map_err(|_| TooLarge(size))?;
+        Ok(Self { size, piece_bytes, pieces })
     }
 
     /// Size of the blob in bytes.
@@ -50,12 +56,12 @@ impl Geometry {
 
     /// Number of pieces, at least 1.
     pub fn pieces(&self) -> u32 {
-        u32::try_from(self.size.div_ceil(self.piece_bytes).max(1)).expect("`of` bounds the size")
+        self.pieces
     }
 
     /// Whether the blob has a piece of this index.
     pub fn contains(&self, piece: PieceIndex) -> bool {
-        piece.0 < self.pieces()
+        piece.0 < self.pieces
     }
 
     /// Bytes of the blob that `piece` covers; empty past the end.
@@ -78,6 +84,6 @@ impl Geometry {
     /// The piece that holds the byte at `offset`; the last piece for an offset past the end.
     pub fn piece_at(&self, offset: u64) -> PieceIndex {
         let index = u32::try_from(offset / self.piece_bytes).unwrap_or(u32::MAX);
-        PieceIndex(index.min(self.pieces() - 1))
+        PieceIndex(index.min(self.pieces - 1))
     }
 }

@@ -6,6 +6,9 @@ pub const CONTROL_FRAME_BYTES: usize = 64 * 1024;
 /// Largest sealed gossip datagram, in bytes: fits an Ethernet frame with IPv6 and UDP headers.
 pub const GOSSIP_DATAGRAM_BYTES: usize = 1400;
 
+/// Largest gossip packet before it is sealed, in bytes; the rest is for version, key number, nonce and tag.
+pub const GOSSIP_PLAIN_BYTES: usize = 1300;
+
 /// Largest request or reply header of a piece stream, in bytes.
 pub const TRANSFER_HEADER_BYTES: usize = 1024;
 
@@ -20,6 +23,15 @@ pub const PIECES_MAX: u32 = 65_536;
 
 /// Peers named in one answer of a home.
 pub const PEERS_PER_ANSWER: usize = 16;
+
+/// Leases named in one announcement.
+pub const LEASES_PER_ANNOUNCEMENT: usize = 64;
+
+/// Runs in one [`crate::piece_map::PieceRuns`]. A set of more runs is sent as a [`crate::piece_map::PieceMap`].
+pub const PIECE_RUNS_MAX: usize = 4096;
+
+/// Bytes of an Ed25519 signature (RFC 8032).
+pub const SIGNATURE_BYTES: usize = 64;
 
 /// Bytes of a registry's or repository's name and of a media type.
 pub const NAME_BYTES: usize = 255;

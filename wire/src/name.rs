@@ -4,13 +4,17 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
-use crate::digest::Digest;
+use crate::{
+    bounded::Text,
+    digest::Digest,
+    limits::{NAME_BYTES, TAG_BYTES},
+};
 
 /// A tag or a digest, the last part of an image reference.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub enum Reference {
-    /// A mutable name, at most [`crate::limits::TAG_BYTES`] bytes.
-    Tag(String),
+    /// A mutable name, at most [`TAG_BYTES`] bytes.
+    Tag(#[serde(with = "Text::<TAG_BYTES>")] String),
     /// The content itself.
     Digest(Digest),
 }
@@ -33,12 +37,15 @@ pub enum ContentKind {
     Blob,
 }
 
-/// A thing that a registry can be asked for.
+/// A thing that a registry can be asked for. Texts are printable ASCII; another one is not encoded and not decoded.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub struct Name {
-    /// Host, with port where there is one, as the `ns` parameter names it; empty when the asker named none.
+    /// Host, with port where there is one, as the `ns` parameter names it; empty when the asker named none;
+    /// at most [`NAME_BYTES`] bytes.
+    #[serde(with = "Text::<NAME_BYTES>")]
     pub registry: String,
-    /// Repository, for example `library/alpine`.
+    /// Repository, for example `library/alpine`; at most [`NAME_BYTES`] bytes.
+    #[serde(with = "Text::<NAME_BYTES>")]
     pub repository: String,
     /// Manifest or blob.
     pub kind: ContentKind,
@@ -56,7 +63,8 @@ impl fmt::Display for Name {
 /// What a name stands for (OCI image spec, "Content Descriptors", without its annotations).
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub struct Descriptor {
-    /// Media type; empty when nobody has said it yet.
+    /// Media type; empty when nobody has said it yet; at most [`NAME_BYTES`] bytes of printable ASCII.
+    #[serde(with = "Text::<NAME_BYTES>")]
     pub media_type: String,
     /// Digest of the content.
     pub digest: Digest,

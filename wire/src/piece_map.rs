@@ -1,36 +1,56 @@
 //! Which pieces of a blob somebody has, in memory as bits and on the wire as runs.
 
-use std::ops::Range;
+use std::{iter, ops::Range};
 
 use bitvec::prelude::{BitVec, Lsb0};
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de::Error as _};
 
-use crate::{geometry::PieceIndex, limits::PIECES_MAX};
+pub use crate::piece_runs::PieceRuns;
+use crate::{
+    bounded::List,
+    geometry::PieceIndex,
+    limits::{PIECE_RUNS_MAX, PIECES_MAX},
+};
+
+const WORD_BITS: u32 = u64::BITS;
+const WORDS_MAX: usize = PIECES_MAX.div_ceil(WORD_BITS) as usize;
 
 /// Set of pieces of one blob, a bit each. Set algebra goes over whole words.
+///
+/// Two maps that are combined belong to one blob. Where their sizes differ nonetheless, pieces past the end of either
+/// count as absent there, so that a hostile map does no harm.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct PieceMap {
+    /// Bits past the last piece are zero, so that the words can be counted and compared as they are.
     bits: BitVec<u64, Lsb0>,
+    pieces: u32,
     /// Number of set bits, kept so that progress is read in constant time.
     ones: u32,
 }
 
 impl PieceMap {
-    /// A map of `pieces` pieces, none present. Asks for no more than [`PIECES_MAX`].
+    /// A map of `pieces` pieces, none present.
+    ///
+    /// # Panics
+    /// Above [`PIECES_MAX`]; a [`crate::geometry::Geometry`] stays below.
     pub fn empty(pieces: u32) -> Self {
         assert!(pieces <= PIECES_MAX, "a geometry bounds the number of pieces");
-        Self { bits: BitVec::repeat(false, pieces as usize), ones: 0 }
+        Self { bits: BitVec::repeat(false, pieces as usize), pieces, ones: 0 }
     }
 
     /// A map of `pieces` pieces, all present.
+    ///
+    /// # Panics
+    /// Above [`PIECES_MAX`].
     pub fn full(pieces: u32) -> Self {
-        assert!(pieces <= PIECES_MAX, "a geometry bounds the number of pieces");
-        Self { bits: BitVec::repeat(true, pieces as usize), ones: pieces }
+        let mut map = Self::empty(pieces);
+        map.insert_range(0..pieces);
+        map
     }
 
     /// Number of pieces that the blob has.
     pub fn pieces(&self) -> u32 {
-        u32::try_from(self.bits.len()).expect("at most PIECES_MAX")
+        self.pieces
     }
 
     /// Number of pieces present.
@@ -40,7 +60,7 @@ impl PieceMap {
 
     /// Whether all pieces are present.
     pub fn is_full(&self) -> bool {
-        self.ones == self.pieces()
+        self.ones == self.pieces
     }
 
     /// Whether no piece is present.
@@ -71,20 +91,70 @@ impl PieceMap {
         removed
     }
 
-    /// Adds every piece of `other`. Both are maps of the same blob.
+    /// Adds the pieces of `runs` that the blob has; says how many were absent.
+    pub fn insert_runs(&mut self, runs: &PieceRuns) -> u32 {
+        runs.ranges().map(|range| self.insert_range(range)).sum()
+    }
+
+    /// Adds the pieces of `range` that the blob has; says how many were absent.
+    pub fn insert_range(&mut self, range: Range<u32>) -> u32 {
+        let end = range.end.min(self.pieces);
+        let mut start = range.start;
+        let mut added = 0;
+        while start < end {
+            let word_end = (start / WORD_BITS + 1) * WORD_BITS;
+            let run = end.min(word_end) - start;
+            let mask = (u64::MAX >> (WORD_BITS - run)) << (start % WORD_BITS);
+            let word = &mut self.bits.as_raw_mut_slice()[(start / WORD_BITS) as usize];
+            added += (mask & !*word).count_ones();
+            *word |= mask;
+            start = word_end;
+        }
+        self.ones += added;
+        added
+    }
+
+    /// Adds every piece of `other` that the blob has.
     pub fn union(&mut self, other: &Self) {
-        debug_assert_eq!(self.pieces(), other.pieces(), "maps of one blob");
         for (mine, theirs) in self.bits.as_raw_mut_slice().iter_mut().zip(other.bits.as_raw_slice()) {
             *mine |= theirs;
         }
+        self.bits.set_uninitialized(false);
         self.ones = self.words().iter().map(|word| word.count_ones()).sum();
+    }
+
+    /// The pieces in this map that are missing in `other`, ascending.
+    pub fn and_not<'a>(&'a self, other: &'a Self) -> impl Iterator<Item = PieceIndex> + 'a {
+        ones(self.difference(other))
+    }
+
+    /// Number of pieces in this map that are missing in `other`.
+    pub fn difference_count(&self, other: &Self) -> u32 {
+        self.difference(other).map(u64::count_ones).sum()
+    }
+
+    /// Whether this map has a piece that is missing in `other`: whether its owner is of use to the other's.
+    pub fn intersects_missing(&self, other: &Self) -> bool {
+        self.difference(other).any(|word| word != 0)
+    }
+
+    fn difference<'a>(&'a self, other: &'a Self) -> impl Iterator<Item = u64> + 'a {
+        let theirs = other.words().iter().copied().chain(iter::repeat(0));
+        self.words().iter().zip(theirs).map(|(&mine, theirs)| mine & !theirs)
     }
 
     /// First piece at or after `from` that is absent.
     pub fn first_missing(&self, from: PieceIndex) -> Option<PieceIndex> {
-        let tail = self.bits.get(from.0 as usize..)?;
-        let offset = tail.first_zero()?;
-        Some(PieceIndex(from.0 + u32::try_from(offset).expect("at most PIECES_MAX")))
+        let mut start = from.0;
+        while start < self.pieces {
+            let absent = !self.words()[(start / WORD_BITS) as usize] >> (start % WORD_BITS);
+            if absent != 0 {
+                // The bits past the end look absent too.
+                return Some(PieceIndex(start + absent.trailing_zeros())).filter(|piece| piece.0 < self.pieces);
+            }
+            start = (start / WORD_BITS + 1) * WORD_BITS;
+        }
+        None
     }
 
     /// The words behind the bits, piece `i` at bit `i % 64` of word `i / 64`; bits past the last piece are zero.
@@ -94,16 +164,7 @@ impl PieceMap {
 
     /// The pieces present, ascending.
     pub fn iter(&self) -> impl Iterator<Item = PieceIndex> + '_ {
-        self.words().iter().zip(0u32..).flat_map(|(&word, index)| {
-            let mut rest = word;
-            std::iter::from_fn(move || {
-                (rest != 0).then(|| {
-                    let bit = rest.trailing_zeros();
-                    rest &= rest - 1;
-                    PieceIndex(index * 64 + bit)
-                })
-            })
-        })
+        ones(self.words().iter().copied())
     }
 
     /// The present pieces as runs.
@@ -112,20 +173,42 @@ impl PieceMap {
     }
 }
 
-/// Wire form of a map: runs or raw words, whichever is smaller.
+/// Positions of the set bits of a sequence of words, ascending.
+fn ones(words: impl Iterator<Item = u64>) -> impl Iterator<Item = PieceIndex> {
+    words.zip(0u32..).flat_map(|(word, index)| {
+        let mut rest = word;
+        iter::from_fn(move || {
+            (rest != 0).then(|| {
+                let bit = rest.trailing_zeros();
+                rest &= rest - 1;
+                PieceIndex(index * WORD_BITS + bit)
+            })
+        })
+    })
+}
+
+/// Wire form of a map: runs while that is likely to be shorter, else raw words.
 #[derive(Serialize, Deserialize)]
 enum Encoded {
-    Runs { pieces: u32, runs: PieceRuns },
-    Words { pieces: u32, words: Vec<u64> },
+    Runs {
+        pieces: u32,
+        runs: PieceRuns,
+    },
+    Words {
+        pieces: u32,
+        #[serde(with = "List::<WORDS_MAX>")]
+        words: Vec<u64>,
+    },
 }
 
 impl Serialize for PieceMap {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         let runs = self.runs();
-        let encoded = if runs.0.len() <= self.words().len() * 4 {
-            Encoded::Runs { pieces: self.pieces(), runs }
+        // A run takes two bytes or little more, a full word nine.
+        let encoded = if runs.runs() <= PIECE_RUNS_MAX.min(self.words().len() * 4) {
+            Encoded::Runs { pieces: self.pieces, runs }
         } else {
-            Encoded::Words { pieces: self.pieces(), words: self.words().to_vec() }
+            Encoded::Words { pieces: self.pieces, words: self.words().to_vec() }
         };
         encoded.serialize(serializer)
     }
@@ -147,88 +230,21 @@ impl PieceMap {
             return None;
         }
         let mut map = Self::empty(pieces);
-        for run in runs.ranges() {
-            map.bits[run.start as usize..run.end as usize].fill(true);
-        }
-        map.ones = runs.count();
+        map.insert_runs(runs);
         Some(map)
     }
 
     fn from_words(pieces: u32, words: Vec<u64>) -> Option<Self> {
-        if pieces > PIECES_MAX || words.len() != (pieces as usize).div_ceil(64) {
+        if pieces > PIECES_MAX || words.len() != pieces.div_ceil(WORD_BITS) as usize {
             return None;
         }
-        let tail = pieces % 64;
+        let tail = pieces % WORD_BITS;
         if tail != 0 && words.last().is_some_and(|last| last >> tail != 0) {
             return None;
         }
         let ones = words.iter().map(|word| word.count_ones()).sum();
         let mut bits = BitVec::from_vec(words);
         bits.truncate(pieces as usize);
-        Some(Self { bits, ones })
-    }
-}
-
-/// Ascending, disjoint runs of pieces: alternately how many are skipped and how many follow.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
-pub struct PieceRuns(Vec<u32>);
-
-impl PieceRuns {
-    /// The runs of `pieces`, which ascend.
-    pub fn from_ascending(pieces: impl IntoIterator<Item = PieceIndex>) -> Self {
-        let mut runs = Vec::new();
-        let mut end = 0;
-        for PieceIndex(piece) in pieces {
-            debug_assert!(piece >= end, "pieces ascend");
-            if piece == end && !runs.is_empty() {
-                *runs.last_mut().expect("not empty") += 1;
-            } else {
-                runs.extend([piece - end, 1]);
-            }
-            end = piece + 1;
-        }
-        Self(runs)
-    }
-
-    /// The runs as ranges of piece indexes, ascending.
-    pub fn ranges(&self) -> impl Iterator<Item = Range<u32>> + '_ {
-        let mut end = 0;
-        self.0.chunks_exact(2).map(move |pair| {
-            let start = end + pair[0];
-            end = start + pair[1];
-            start..end
-        })
-    }
-
-    /// The pieces, ascending.
-    pub fn iter(&self) -> impl Iterator<Item = PieceIndex> + '_ {
-        self.ranges().flatten().map(PieceIndex)
-    }
-
-    /// Number of pieces.
-    pub fn count(&self) -> u32 {
-        self.0.chunks_exact(2).map(|pair| pair[1]).sum()
-    }
-
-    /// First index past the last run.
-    pub fn end(&self) -> u32 {
-        self.0.iter().sum()
-    }
-
-    /// Whether there is no piece in it.
-    pub fn is_empty(&self) -> bool {
-        self.0.is_empty()
-    }
-}
-
-impl<'de> Deserialize<'de> for PieceRuns {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        let runs = Vec::<u32>::deserialize(deserializer)?;
-        let end = runs.iter().try_fold(0u32, |sum, &run| sum.checked_add(run));
-        let empty_run = runs.iter().skip(1).any(|&run| run == 0);
-        if runs.len() % 2 != 0 || empty_run || end.is_none_or(|end| end > PIECES_MAX) {
-            return Err(D::Error::custom("piece runs that are empty, odd in number or past the largest blob"));
-        }
-        Ok(Self(runs))
+        Some(Self { bits, pieces, ones })
     }
 }

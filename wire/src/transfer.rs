@@ -3,10 +3,12 @@
 use serde::{Deserialize, Serialize};
 
 use crate::{
+    bounded::Bytes,
     control::Load,
     digest::Digest,
     geometry::PieceIndex,
     ids::{MemberId, PieceHash},
+    limits::SIGNATURE_BYTES,
 };
 
 /// Asks for one piece.
@@ -48,7 +50,8 @@ pub struct Voucher {
     pub injector: MemberId,
     /// BLAKE3 hash of the piece's bytes.
     pub hash: PieceHash,
-    /// Ed25519 signature of [`Voucher::signed_bytes`] by the injector; 64 bytes.
+    /// Ed25519 signature of [`Voucher::signed_bytes`] by the injector; exactly [`SIGNATURE_BYTES`] bytes.
+    #[serde(with = "Bytes::<SIGNATURE_BYTES>")]
     pub signature: Vec<u8>,
 }
 

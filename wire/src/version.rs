@@ -19,3 +19,14 @@ pub struct VersionMismatch {
 pub fn check(theirs: u8) -> Result<(), VersionMismatch> {
     if theirs == PROTOCOL_VERSION { Ok(()) } else { Err(VersionMismatch { ours: PROTOCOL_VERSION, theirs }) }
 }
+
+/// In a datagram's first byte, set by QUIC (RFC 9000, section 17, the fixed bit) and clear in a gossip datagram, whose
+/// first byte is the version.
+pub const QUIC_FIXED_BIT: u8 = 0x40;
+
+const _: () = assert!(PROTOCOL_VERSION & QUIC_FIXED_BIT == 0, "a version byte must not look like QUIC");
+
+/// Whether a datagram that begins with `first` belongs to QUIC; otherwise it claims to be gossip.
+pub fn is_quic(first: u8) -> bool {
+    first & QUIC_FIXED_BIT != 0
+}

@@ -8,4 +8,11 @@ pub mod config;
 pub mod event;
 pub mod membership;
 pub mod node;
+pub mod rng;
 pub mod time;
+
+mod directory;
+mod injection;
+mod outbox;
+mod swarm;
+mod timers;
