@@ -1,6 +1,6 @@
 //! Debian's docker-registry as the upstream, and what its own log says.
 
-use std::process::Command;
+use std::{path::PathBuf, process::Command};
 
 use anyhow::{Context, Result, ensure};
 use serde_json::Value;
@@ -20,6 +20,8 @@ pub const NEEDS: [Need; 2] = [Need::Program("docker-registry"), Need::Program("s
 pub struct Registry {
     process: Process,
     port: u16,
+    /// Home directory of skopeo, so that the user's own registries and logins play no part.
+    home: PathBuf,
 }
 
 /// One request, as the registry logged it when it was answered.
@@ -54,7 +56,7 @@ impl Registry {
         // Without exporters of traces and metrics, whatever the environment says.
         command.arg("serve").arg(config).env("OTEL_TRACES_EXPORTER", "none");
         let process = Process::start(stage, "registry", &command)?;
-        let registry = Self { process, port };
+        let registry = Self { process, port, home: stage.create_dir("skopeo-home")? };
         let url = format!("{}/v2/", registry.url());
         wait::until("docker-registry answers", wait::SOON, async || {
             Ok(reqwest::get(&url).await.is_ok_and(|answer| answer.status().is_success()).then_some(()))
@@ -80,6 +82,9 @@ impl Registry {
         let output = tokio::process::Command::new("skopeo")
             .args(["--insecure-policy", "copy", "--all", "--preserve-digests", "--dest-tls-verify=false"])
             .args([&source, &target])
+            .env("HOME", &self.home)
+            .env_remove("XDG_RUNTIME_DIR")
+            .env_remove("REGISTRY_AUTH_FILE")
             .kill_on_drop(true)
             .output()
             .await
