@@ -16,7 +16,10 @@ use std::{
 use anyhow::{Context, Result};
 use rustix::process::{Pid, Signal, kill_process};
 
-use crate::{stage::Stage, wait};
+use crate::{
+    stage::{Stage, search_path},
+    wait,
+};
 
 /// Time that a process gets to end after SIGTERM when its owner goes out of scope. Then it is killed.
 const GRACE: Duration = Duration::from_secs(5);
@@ -113,6 +116,9 @@ impl Drop for Process {
 fn bound_to_this_process(command: &Command) -> Command {
     let mut guarded = Command::new("setpriv");
     guarded.args(["--pdeathsig", "KILL", "--"]).arg(command.get_program()).args(command.get_args());
+    if let Ok(path) = std::env::join_paths(search_path()) {
+        guarded.env("PATH", path);
+    }
     for (key, value) in command.get_envs() {
         match value {
             Some(value) => guarded.env(key, value),

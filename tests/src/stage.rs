@@ -130,11 +130,14 @@ impl Need {
     }
 }
 
-/// Where `program` is: in the search path, or where Debian keeps servers.
-fn find_program(program: &str) -> Option<PathBuf> {
+/// Where programs are looked for: in the search path, and where Debian keeps servers.
+pub(crate) fn search_path() -> Vec<PathBuf> {
     let path = std::env::var_os("PATH").unwrap_or_default();
-    let places = std::env::split_paths(&path).chain(["/usr/sbin".into(), "/sbin".into()]);
-    places.map(|place| place.join(program)).find(|candidate| candidate.is_file())
+    std::env::split_paths(&path).chain(["/usr/sbin".into(), "/sbin".into()]).collect()
+}
+
+fn find_program(program: &str) -> Option<PathBuf> {
+    search_path().into_iter().map(|place| place.join(program)).find(|candidate| candidate.is_file())
 }
 
 #[cfg(test)]
