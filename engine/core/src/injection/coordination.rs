@@ -281,7 +281,7 @@ impl Coordination {
         participants
             .iter()
             .filter(|(_, participant)| participant.may_lease(context.now))
-            .min_by_key(|&(&member, participant)| (at_work(member), participant.injected, context.random.next_u64()))
+            .min_by_key(|&(&member, participant)| (at_work(member), participant.injected, context.random.bits()))
             .map(|(&member, _)| member)
     }
 
@@ -354,7 +354,7 @@ impl Coordination {
     }
 
     fn give(&mut self, context: &mut Context<'_>, holder: MemberId, first: u32, count: u32) -> LeaseId {
-        let id = LeaseId(context.random.next_u64());
+        let id = LeaseId(context.random.bits());
         self.leases.insert(id, Lease::new(context.now, holder, first, count));
         context
             .outbox

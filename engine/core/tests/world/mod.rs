@@ -3,8 +3,8 @@
 //! Links serve pieces in order (first come, first served), which has the throughput of fair sharing. Control messages
 //! take a latency and may be lost; datagrams too. Everything follows from one seed.
 
-pub mod links;
-pub mod schedule;
+pub(crate) mod links;
+pub(crate) mod schedule;
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -33,21 +33,21 @@ use self::{links::Link, schedule::Schedule};
 
 /// What the network and the nodes are like.
 #[derive(Clone, Debug)]
-pub struct Setting {
-    pub nodes: usize,
+pub(crate) struct Setting {
+    pub(crate) nodes: usize,
     /// Bytes per second of each node, each way.
-    pub link: f64,
+    pub(crate) link: f64,
     /// Bytes per second of the upstream.
-    pub upstream: f64,
+    pub(crate) upstream: f64,
     /// Share of datagrams that are lost, 0 to 1.
-    pub gossip_loss: f64,
+    pub(crate) gossip_loss: f64,
     /// Share of control messages that are lost, 0 to 1.
-    pub control_loss: f64,
+    pub(crate) control_loss: f64,
     /// Share of piece transfers that hang for ever, 0 to 1.
-    pub hanging_transfers: f64,
+    pub(crate) hanging_transfers: f64,
     /// Whether the upstream honours ranges.
-    pub ranges: bool,
-    pub config: CoreConfig,
+    pub(crate) ranges: bool,
+    pub(crate) config: CoreConfig,
 }
 
 impl Default for Setting {
@@ -71,12 +71,26 @@ enum Event {
     Wake,
     Input(Input),
     /// A piece request reaches its uploader.
-    Asked { transfer: TransferId, requester: usize, digest: Digest, piece: PieceIndex, urgency: shoal_wire::transfer::Urgency },
+    Asked {
+        transfer: TransferId,
+        requester: usize,
+        digest: Digest,
+        piece: PieceIndex,
+        urgency: shoal_wire::transfer::Urgency,
+    },
     /// A piece is through the uploader's link and the requester's.
-    Delivered { transfer: TransferId, uploader: usize, upload: UploadId },
+    Delivered {
+        transfer: TransferId,
+        uploader: usize,
+        upload: UploadId,
+    },
     /// The next piece of a lease is through the upstream's link and the holder's.
-    Fetched { lease: HeldLease },
-    Verified { digest: Digest },
+    Fetched {
+        lease: HeldLease,
+    },
+    Verified {
+        digest: Digest,
+    },
 }
 
 /// A fetch from the upstream under way.
@@ -98,9 +112,9 @@ struct Upload {
 }
 
 /// One node with its links and its store.
-pub struct Member {
-    pub node: Node,
-    pub is_up: bool,
+pub(crate) struct Member {
+    pub(crate) node: Node,
+    pub(crate) is_up: bool,
     life: u32,
     up: Link,
     down: Link,
@@ -108,27 +122,27 @@ pub struct Member {
     uploads: BTreeMap<UploadId, Upload>,
     open: BTreeSet<TransferId>,
     wanted_pieces: BTreeMap<TransferId, (Digest, PieceIndex)>,
-    pub store: BTreeMap<Digest, PieceMap>,
-    pub finished: BTreeMap<Digest, Time>,
-    pub failed: BTreeMap<Digest, UpstreamFailure>,
-    pub answers: Vec<NameOutcome>,
-    pub served: u64,
+    pub(crate) store: BTreeMap<Digest, PieceMap>,
+    pub(crate) finished: BTreeMap<Digest, Time>,
+    pub(crate) failed: BTreeMap<Digest, UpstreamFailure>,
+    pub(crate) answers: Vec<NameOutcome>,
+    pub(crate) served: u64,
 }
 
 /// The cluster.
-pub struct World {
-    pub now: Time,
-    pub setting: Setting,
-    pub members: Vec<Member>,
+pub(crate) struct World {
+    pub(crate) now: Time,
+    pub(crate) setting: Setting,
+    pub(crate) members: Vec<Member>,
     by_id: BTreeMap<MemberId, usize>,
     schedule: Schedule<(usize, u32, Event)>,
     random: Stream,
     upstream: Link,
-    pub upstream_bytes: u64,
-    pub upstream_questions: u64,
-    pub upstream_failure: Option<UpstreamFailure>,
-    pub duplicates: u64,
-    pub control_messages: u64,
+    pub(crate) upstream_bytes: u64,
+    pub(crate) upstream_questions: u64,
+    pub(crate) upstream_failure: Option<UpstreamFailure>,
+    pub(crate) duplicates: u64,
+    pub(crate) control_messages: u64,
     uploads: u64,
     sizes: BTreeMap<Digest, u64>,
     trace: Option<blake3::Hasher>,
@@ -158,7 +172,7 @@ fn record(index: usize, generation: u64) -> MemberRecord {
 }
 
 impl World {
-    pub fn new(setting: Setting, seed: u64) -> Self {
+    pub(crate) fn new(setting: Setting, seed: u64) -> Self {
         let mut world = Self {
             now: Time::from_micros(1),
             members: Vec::new(),
@@ -186,11 +200,11 @@ impl World {
     }
 
     /// A world that keeps a hash of everything that its nodes do.
-    pub fn traced(setting: Setting, seed: u64) -> Self {
+    pub(crate) fn traced(setting: Setting, seed: u64) -> Self {
         Self { trace: Some(blake3::Hasher::new()), ..Self::new(setting, seed) }
     }
 
-    pub fn trace(&self) -> Option<blake3::Hash> {
+    pub(crate) fn trace(&self) -> Option<blake3::Hash> {
         self.trace.as_ref().map(blake3::Hasher::finalize)
     }
 
@@ -215,7 +229,7 @@ impl World {
     }
 
     /// All nodes join through node 0; returns once every node knows all others.
-    pub fn form(&mut self) {
+    pub(crate) fn form(&mut self) {
         for index in 0..self.members.len() {
             self.input(index, Input::Seeds(vec![address(0)]));
         }
@@ -228,59 +242,59 @@ impl World {
         self.run_for(Duration::from_secs(4));
     }
 
-    pub fn blob(&mut self, size: u64) -> Digest {
+    pub(crate) fn blob(&mut self, size: u64) -> Digest {
         let digest = Digest::Sha256(*blake3::hash(&(self.sizes.len() as u64).to_be_bytes()).as_bytes());
         self.sizes.insert(digest, size);
         digest
     }
 
-    pub fn want(&mut self, index: usize, digest: Digest) {
+    pub(crate) fn want(&mut self, index: usize, digest: Digest) {
         let geometry = self.geometry(&digest);
         let member = &mut self.members[index];
         let have = member.store.entry(digest).or_insert_with(|| PieceMap::empty(geometry.pieces())).clone();
         self.input(index, Input::Want { digest, size: geometry.size(), have, can_lease: true });
     }
 
-    pub fn crash(&mut self, index: usize) {
+    pub(crate) fn crash(&mut self, index: usize) {
         let member = &mut self.members[index];
         member.is_up = false;
         member.life += 1;
     }
 
     /// A crashed node comes back with an empty store and a new generation.
-    pub fn restart(&mut self, index: usize) {
+    pub(crate) fn restart(&mut self, index: usize) {
         let (life, generation) = (self.members[index].life, u64::from(self.members[index].life) + 1);
         self.members[index] = self.new_member(index, generation, life);
         let seeds = (0..self.members.len()).filter(|&other| other != index).take(3).map(address).collect();
         self.input(index, Input::Seeds(seeds));
     }
 
-    pub fn finished(&self, digest: &Digest) -> usize {
+    pub(crate) fn finished(&self, digest: &Digest) -> usize {
         self.members.iter().filter(|member| member.is_up && member.finished.contains_key(digest)).count()
     }
 
-    pub fn up(&self) -> usize {
+    pub(crate) fn up(&self) -> usize {
         self.members.iter().filter(|member| member.is_up).count()
     }
 
-    pub fn geometry(&self, digest: &Digest) -> Geometry {
+    pub(crate) fn geometry(&self, digest: &Digest) -> Geometry {
         Geometry::of(self.sizes[digest]).expect("small blobs")
     }
 
-    pub fn index_of(&self, id: MemberId) -> usize {
+    pub(crate) fn index_of(&self, id: MemberId) -> usize {
         self.by_id[&id]
     }
 
-    pub fn random(&mut self) -> &mut Stream {
+    pub(crate) fn random(&mut self) -> &mut Stream {
         &mut self.random
     }
 
-    pub fn run_for(&mut self, time: Duration) {
+    pub(crate) fn run_for(&mut self, time: Duration) {
         self.run_until(time, |_| false);
     }
 
     /// Runs until `done`, for at most `time`; says whether it became true.
-    pub fn run_until(&mut self, time: Duration, done: impl Fn(&Self) -> bool) -> bool {
+    pub(crate) fn run_until(&mut self, time: Duration, done: impl Fn(&Self) -> bool) -> bool {
         let end = self.now + time;
         while !done(self) {
             match self.schedule.next_time() {
@@ -323,7 +337,7 @@ impl World {
     }
 
     /// Gives one input to a node and acts on all that comes out.
-    pub fn input(&mut self, index: usize, input: Input) {
+    pub(crate) fn input(&mut self, index: usize, input: Input) {
         let now = self.now;
         self.members[index].node.handle(now, input);
         while let Some(output) = self.members[index].node.poll_output() {
@@ -423,10 +437,8 @@ impl World {
     fn cancel(&mut self, index: usize, transfer: TransferId) {
         self.members[index].open.remove(&transfer);
         let found = self.members.iter().enumerate().find_map(|(uploader, member)| {
-            let (&upload, _) = member
-                .uploads
-                .iter()
-                .find(|(_, entry)| entry.transfer == transfer && entry.requester == index)?;
+            let (&upload, _) =
+                member.uploads.iter().find(|(_, entry)| entry.transfer == transfer && entry.requester == index)?;
             Some((uploader, upload))
         });
         if let Some((uploader, upload)) = found {

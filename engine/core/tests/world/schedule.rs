@@ -5,18 +5,18 @@ use std::collections::BTreeMap;
 use shoal_core::time::Time;
 
 #[derive(Debug)]
-pub struct Schedule<E> {
+pub(crate) struct Schedule<E> {
     events: BTreeMap<(Time, u64), E>,
     wakes: BTreeMap<usize, (Time, u64)>,
     planned: u64,
 }
 
 impl<E> Schedule<E> {
-    pub fn new() -> Self {
+    pub(crate) fn new() -> Self {
         Self { events: BTreeMap::new(), wakes: BTreeMap::new(), planned: 0 }
     }
 
-    pub fn push(&mut self, at: Time, event: E) -> (Time, u64) {
+    pub(crate) fn push(&mut self, at: Time, event: E) -> (Time, u64) {
         self.planned += 1;
         let key = (at, self.planned);
         self.events.insert(key, event);
@@ -24,7 +24,7 @@ impl<E> Schedule<E> {
     }
 
     /// Plans the one wake-up of a node, in place of an earlier plan.
-    pub fn wake(&mut self, node: usize, at: Time, event: E) {
+    pub(crate) fn wake(&mut self, node: usize, at: Time, event: E) {
         if let Some(&(planned, _)) = self.wakes.get(&node)
             && planned == at
             && self.events.contains_key(&self.wakes[&node])
@@ -38,11 +38,11 @@ impl<E> Schedule<E> {
         self.wakes.insert(node, key);
     }
 
-    pub fn next_time(&self) -> Option<Time> {
+    pub(crate) fn next_time(&self) -> Option<Time> {
         self.events.first_key_value().map(|(&(at, _), _)| at)
     }
 
-    pub fn pop(&mut self) -> Option<(Time, E)> {
+    pub(crate) fn pop(&mut self) -> Option<(Time, E)> {
         self.events.pop_first().map(|((at, _), event)| (at, event))
     }
 }
