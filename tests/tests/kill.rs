@@ -1,7 +1,8 @@
 //! kill -9 of the node that serves most, and of a home, in the middle of a pull: the others finish with right digests.
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, ensure};
 use futures_util::future::join_all;
+use shoal_core::homes_of;
 use shoal_tests::{
     client::Mirror,
     cluster::Cluster,
@@ -11,6 +12,7 @@ use shoal_tests::{
     stage::Stage,
     wait,
 };
+use shoal_wire::ids::MemberId;
 
 const NODES: usize = 5;
 
@@ -80,4 +82,25 @@ async fn kill_serving_node() -> Result<()> {
         Ok(most.1)
     })
     .await
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn kill_home() -> Result<()> {
+    pull_with_a_kill("kill_home", async |cluster, image| {
+        let members: Vec<MemberId> = cluster.nodes.iter().map(|node| parse_id(&node.id)).collect::<Result<_>>()?;
+        let homes = homes_of(&image.largest_layer().digest.parse()?, members.clone());
+        let coordinator = homes.first().context("a cluster has homes")?;
+        members.iter().position(|member| member == coordinator).context("the home is one of the nodes")
+    })
+    .await
+}
+
+/// A member's id from the hex digits that a node prints.
+fn parse_id(hex: &str) -> Result<MemberId> {
+    ensure!(hex.len() == 32 && hex.is_ascii(), "{hex} is not an id of 16 bytes");
+    let mut id = [0; 16];
+    for (byte, digits) in id.iter_mut().zip(hex.as_bytes().chunks(2)) {
+        *byte = u8::from_str_radix(std::str::from_utf8(digits)?, 16)?;
+    }
+    Ok(MemberId(id))
 }
