@@ -43,7 +43,7 @@ use units::{parse_rate, parse_size};
 #[derive(Args, Clone, Debug)]
 pub struct DemoArgs {
     /// Number of nodes that pull at once, 1 to 64.
-    #[arg(long, value_name = "N", default_value_t = 8)]
+    #[arg(long, value_name = "N", default_value_t = 8, allow_negative_numbers = true)]
     nodes: u32,
     /// Size of the image in bytes, as 128MiB or 64MB.
     #[arg(long, value_name = "SIZE", default_value = "128MiB", value_parser = parse_size)]
@@ -52,7 +52,7 @@ pub struct DemoArgs {
     #[arg(long, value_name = "RATE", default_value = "200mbit", value_parser = parse_rate)]
     link: u64,
     /// Number of layers. The first three have 50, 25 and 15 % of the image, the others share 10 %.
-    #[arg(long, value_name = "N", default_value_t = 4)]
+    #[arg(long, value_name = "N", default_value_t = 4, allow_negative_numbers = true)]
     layers: u32,
     /// Decides the bytes of the image.
     #[arg(long, default_value_t = 1)]
@@ -64,7 +64,7 @@ pub struct DemoArgs {
     #[arg(long)]
     skip_single_source: bool,
     /// The way in which the demo starts its own nodes.
-    #[arg(last = true, hide = true)]
+    #[arg(long, hide = true, num_args = 1.., allow_hyphen_values = true)]
     tethered: Vec<OsString>,
 }
 
@@ -96,11 +96,8 @@ pub async fn run(args: DemoArgs) -> anyhow::Result<ExitCode> {
         // Whoever asks twice does not want to wait.
         None => cluster.kill().await,
     };
-    let finished = outcome.and_then(|report| finish(&args, &report)).and_then(|code| cleaned.map(|()| code));
-    Ok(finished.unwrap_or_else(|error| {
-        eprintln!("error: {error:#}");
-        ExitCode::FAILURE
-    }))
+    let code = finish(&args, &outcome?)?;
+    cleaned.map(|()| code)
 }
 
 async fn perform(plan: &Plan, cluster: &mut Cluster) -> anyhow::Result<Report> {

@@ -1,7 +1,7 @@
 //! Ties a process to the one that started it, so that a demo which is killed outright leaves no node behind.
 //!
 //! Linux sends the parent-death signal that a process chose for itself, and keeps the choice across `exec`. So the demo
-//! starts itself as `shoal demo -- <parent> <arguments>`, which makes the choice and then becomes `shoal <arguments>`.
+//! starts itself as `shoal demo --tethered <parent> <arguments>`, which makes the choice and then becomes `shoal <arguments>`.
 //! The kernel watches the *thread* that started the child: start children from a thread that lives as long as the demo.
 
 use std::{ffi::OsString, io, os::unix::process::CommandExt, path::PathBuf, process::Command};
@@ -16,7 +16,7 @@ pub(crate) fn program() -> io::Result<PathBuf> {
 
 /// Arguments after the program's name that start it again, tied to this process.
 pub(crate) fn prefix() -> [OsString; 3] {
-    ["demo".into(), "--".into(), getpid().to_string().into()]
+    ["demo".into(), "--tethered".into(), getpid().to_string().into()]
 }
 
 /// Ties this process to its parent and becomes the program with `arguments`, whose first names the parent. Returns only
