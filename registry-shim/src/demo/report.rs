@@ -6,11 +6,11 @@ use serde::Serialize;
 
 use super::{
     client::Pull,
+    format::{Bytes, BytesPerSecond},
     image::Image,
     measure::{Run, SwarmRun},
     plan::Plan,
     timeline::Timeline,
-    units::{Bytes, BytesPerSecond},
 };
 
 /// The result of a demo. Names end in their units; `_s` are seconds.
@@ -169,6 +169,7 @@ impl fmt::Display for Report {
 impl Report {
     fn rows(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let single = self.single_source.as_ref();
+        writeln!(f, "{:<28}{:>15}{:>10}{:>10}", "", "single source", "shoal", "bound")?;
         let mut row = |name: &str, single: Option<f64>, swarm: f64, bound: Option<f64>| {
             let cell = |value: Option<f64>| value.map_or_else(|| "-".to_owned(), |value| format!("{value:.2}"));
             writeln!(f, "{name:<28}{:>15}{:>10}{:>10}", cell(single), cell(Some(swarm)), cell(bound))

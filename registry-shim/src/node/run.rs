@@ -17,7 +17,10 @@ use super::{
     settings::{SecretSetting, Settings, SettingsError},
 };
 use crate::{
-    http::{router, server::{CONNECTIONS_MAX, Server}},
+    http::{
+        router,
+        server::{CONNECTIONS_MAX, Server},
+    },
     oci::endpoint::Endpoint,
     registries::{Registries, RegistriesError},
     upstream::{RegistryClient, UpstreamRequests, UpstreamTimeouts},
@@ -120,8 +123,8 @@ async fn stop(server: Server, engine: &Engine) {
 }
 
 fn start_log(settings: &Settings) -> Result<(), NodeError> {
-    let filter = EnvFilter::try_new(&settings.log)
-        .map_err(|source| NodeError::Log { filter: settings.log.clone(), source })?;
+    let filter =
+        EnvFilter::try_new(&settings.log).map_err(|source| NodeError::Log { filter: settings.log.clone(), source })?;
     let log = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
     // A log that is already there, as when several nodes run in one process of tests, is kept.
     let _ = match settings.log_format {
