@@ -185,7 +185,7 @@ fn start_process(stage: &Stage, name: &str, options: &NodeOptions) -> Result<Pro
 }
 
 /// The binary under test: `SHOAL_BIN`, or the release build of this workspace.
-fn binary() -> Result<PathBuf> {
+pub fn binary() -> Result<PathBuf> {
     if let Some(path) = std::env::var_os("SHOAL_BIN") {
         let path = PathBuf::from(path);
         return path

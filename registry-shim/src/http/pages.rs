@@ -128,3 +128,6 @@ impl Collector for EngineMetrics {
         Ok(())
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -17,7 +17,7 @@ use super::{
     settings::{SecretSetting, Settings, SettingsError},
 };
 use crate::{
-    http::{router, server::Server},
+    http::{router, server::{CONNECTIONS_MAX, Server}},
     oci::endpoint::Endpoint,
     registries::{Registries, RegistriesError},
     upstream::{RegistryClient, UpstreamRequests, UpstreamTimeouts},
@@ -94,7 +94,8 @@ pub async fn run(args: NodeArgs) -> Result<ExitCode, NodeError> {
     let upstream = RegistryClient::new(registries.clone(), UpstreamTimeouts::default(), requests.clone());
     let engine = Engine::start(engine_config(&settings, secret), Arc::new(upstream)).await?;
     let endpoint = Endpoint::new(Arc::new(engine.clone()), registries);
-    let server = Server::start(listener, router(endpoint, Arc::new(engine.clone()), settings.join.clone(), &requests));
+    let router = router(endpoint, Arc::new(engine.clone()), settings.join.clone(), &requests);
+    let server = Server::start(listener, router, CONNECTIONS_MAX);
     announce(&settings, &engine, http);
 
     let signal = signals.next().await;

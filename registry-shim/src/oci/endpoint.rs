@@ -333,3 +333,6 @@ fn unbuildable(error: axum::http::Error) -> Response {
     tracing::error!(%error, "an answer could not be written");
     StatusCode::INTERNAL_SERVER_ERROR.into_response()
 }
+
+#[cfg(test)]
+mod tests;
