@@ -160,11 +160,13 @@ pub enum MemberUpdate {
 }
 
 impl MemberUpdate {
-    /// The member that it is about.
-    pub fn subject(&self) -> MemberId {
+    /// The member that it is about, where it names it by id.
+    pub fn named(&self) -> Option<MemberId> {
         match self {
-            Self::Record(record) => record.id(),
-            Self::Alive { id, .. } | Self::Suspect { id, .. } | Self::Dead { id, .. } | Self::Left { id, .. } => *id,
+            Self::Record(_) => None,
+            Self::Alive { id, .. } | Self::Suspect { id, .. } | Self::Dead { id, .. } | Self::Left { id, .. } => {
+                Some(*id)
+            }
         }
     }
 

@@ -1,12 +1,24 @@
 //! Every parameter of the core, with its default and how to choose it.
 
+mod directory;
+mod injection;
+mod swarm;
+
 use std::time::Duration;
+
+pub use self::{directory::DirectoryConfig, injection::InjectionConfig, swarm::SwarmConfig};
 
 /// Parameters of a node. The defaults suit a LAN; their evidence is in `docs/tuning.md`.
 #[derive(Clone, Debug, Default)]
 pub struct CoreConfig {
     /// Membership.
     pub membership: MembershipConfig,
+    /// Names and homes.
+    pub directory: DirectoryConfig,
+    /// Leases of upstream runs.
+    pub injection: InjectionConfig,
+    /// Exchange of pieces.
+    pub swarm: SwarmConfig,
 }
 
 /// Parameters of SWIM and Lifeguard. Names follow the papers.

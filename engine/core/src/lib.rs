@@ -10,3 +10,9 @@ pub mod membership;
 pub mod node;
 pub mod rng;
 pub mod time;
+
+mod directory;
+mod injection;
+mod outbox;
+mod swarm;
+mod timers;

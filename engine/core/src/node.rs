@@ -1,13 +1,22 @@
 //! The whole engine of one member.
 
-use shoal_wire::member::MemberRecord;
+use std::time::Duration;
+
+use shoal_wire::{control::ControlMessage, ids::MemberId, member::MemberRecord, name::Reference};
 
 use crate::{
     config::CoreConfig,
-    event::{Input, Output},
-    membership::Membership,
+    directory::{members::AliveMembers, names::Names, questions::Questions, rendezvous::Key},
+    event::{Input, MemberEvent, Output},
+    injection::Injection,
+    membership::{Membership, MembershipOutput},
+    outbox::Outbox,
+    swarm::{Surroundings, Swarm, neighbours::Greeting},
     time::Time,
 };
+
+/// How often homes look for askers that take too long.
+const NAMES_TICK: Duration = Duration::from_secs(1);
 
 /// One member of the swarm, without any I/O.
 ///
@@ -16,29 +25,253 @@ use crate::{
 #[derive(Debug)]
 pub struct Node {
     membership: Membership,
+    alive: AliveMembers,
+    names: Names,
+    questions: Questions,
+    injection: Injection,
+    swarm: Swarm,
+    outbox: Outbox,
+    names_tick_at: Option<Time>,
 }
 
 impl Node {
     /// A node that is a cluster of one. Equal arguments and equal inputs give equal outputs.
     pub fn new(config: CoreConfig, own: MemberRecord, seed: u64, now: Time) -> Self {
-        Self { membership: Membership::new(config.membership, own, seed, now) }
+        let id = own.id();
+        Self {
+            membership: Membership::new(config.membership, own, seed, now),
+            alive: AliveMembers::new(id, now),
+            names: Names::new(config.directory.clone()),
+            questions: Questions::new(config.directory),
+            injection: Injection::new(config.injection, seed),
+            swarm: Swarm::new(config.swarm, seed),
+            outbox: Outbox::new(id),
+            names_tick_at: None,
+        }
     }
 
     /// Takes one input at time `now`.
-    pub fn handle(&mut self, _now: Time, _input: Input) {}
+    pub fn handle(&mut self, now: Time, input: Input) {
+        match input {
+            Input::Timeout => self.handle_timeout(now),
+            Input::Gossip { from, packet } => self.membership.handle_packet(now, from, packet),
+            Input::Control { from, message } => self.handle_control(now, from, message),
+            Input::ControlLost { to } => self.handle_lost(now, to),
+            Input::Seeds(seeds) => self.membership.set_seeds(now, seeds),
+            Input::Leave => self.membership.leave(now),
+            input => self.handle_local(now, input),
+        }
+        self.settle(now);
+    }
 
     /// The next thing to do, until there is none.
     pub fn poll_output(&mut self) -> Option<Output> {
-        None
+        self.outbox.pop()
     }
 
     /// When [`Input::Timeout`] is due.
     pub fn next_timeout(&self) -> Option<Time> {
-        self.membership.next_timeout()
+        [
+            self.membership.next_timeout(),
+            self.questions.next_timeout(),
+            self.injection.next_timeout(),
+            self.swarm.next_timeout(),
+            self.names_tick_at,
+        ]
+        .into_iter()
+        .flatten()
+        .min()
     }
 
     /// This node's view of the cluster.
     pub fn membership(&self) -> &Membership {
         &self.membership
+    }
+
+    /// This node's id.
+    pub fn id(&self) -> MemberId {
+        self.outbox.own()
+    }
+
+    fn handle_timeout(&mut self, now: Time) {
+        self.membership.handle_timeout(now);
+        self.questions.handle_timeout(now, &mut self.outbox);
+        self.injection.handle_timeout(now, &mut self.outbox);
+        let (swarm, mut around) = self.swarm(now);
+        swarm.handle_timeout(&mut around);
+        if self.names_tick_at.is_some_and(|at| at <= now) {
+            self.names_tick_at = None;
+            self.names.handle_tick(now, &mut self.outbox, |member| self.alive.contains(member));
+        }
+    }
+
+    /// What a local reader, the store or a transfer reports.
+    fn handle_local(&mut self, now: Time, input: Input) {
+        if let Input::Resolve { query, name } = input {
+            let homes = self.alive.homes(Key::of_name(&name));
+            return self.questions.ask(now, &mut self.outbox, query, name, homes);
+        }
+        if let Input::UpstreamSaid { lookup, outcome } = input {
+            return self.questions.handle_upstream(now, &mut self.outbox, lookup, outcome);
+        }
+        let (swarm, mut around) = self.swarm(now);
+        let around = &mut around;
+        match input {
+            Input::Want { digest, size, have, can_lease } => swarm.want(around, digest, size, have, can_lease),
+            Input::Hold { digest, size } => swarm.hold(around, digest, size),
+            Input::Unwant { digest } | Input::Dropped { digest } => swarm.drop_blob(around, &digest),
+            Input::Demand { digest, pieces } => swarm.demand(around, &digest, pieces),
+            Input::PieceStored { transfer, injector: _ } => swarm.piece_stored(around, transfer),
+            Input::PieceProgress { transfer } => swarm.piece_progress(now, transfer),
+            Input::PieceFailed { transfer, failure } => swarm.piece_failed(around, transfer, failure),
+            Input::PieceRequested { upload, from, digest, piece, urgency } => {
+                swarm.piece_requested(around, upload, from, &digest, piece, urgency);
+            }
+            Input::UploadEnded { upload } => swarm.upload_ended(around, upload),
+            Input::LeasePiece { lease, digest, piece } => swarm.lease_piece(around, lease, &digest, piece),
+            Input::LeaseEnded { lease, digest, result } => swarm.lease_ended(around, lease, &digest, result),
+            Input::Verified { digest } => swarm.verified(around, &digest),
+            Input::Corrupt { digest } => swarm.corrupt(around, &digest),
+            // The rest is taken by `handle` and above.
+            _ => {}
+        }
+    }
+
+    fn handle_control(&mut self, now: Time, from: MemberId, message: ControlMessage) {
+        match message {
+            ControlMessage::Membership(message) => self.membership.handle_reliable(now, from, message),
+            ControlMessage::Resolve { query, name } => {
+                let announced = match &name.reference {
+                    Reference::Digest(digest) => self.injection.announced_size(digest),
+                    Reference::Tag(_) => None,
+                };
+                self.names.handle_resolve(now, &mut self.outbox, from, query, name, announced);
+            }
+            ControlMessage::Resolution { query, answer } => {
+                self.questions.handle_answer(now, &mut self.outbox, from, query, answer);
+            }
+            ControlMessage::Publish { name, outcome } => {
+                self.names.handle_publish(now, &mut self.outbox, from, name, outcome);
+            }
+            message => self.handle_blob_message(now, from, message),
+        }
+    }
+
+    /// Messages about blobs: first those to a home, then those to a member of a swarm.
+    fn handle_blob_message(&mut self, now: Time, from: MemberId, message: ControlMessage) {
+        match message {
+            ControlMessage::Announce(announcement) => {
+                let homes = self.alive.homes(Key::of_digest(&announcement.digest));
+                let settled = self.alive.is_settled(now);
+                self.injection.handle_announce(now, &mut self.outbox, from, &announcement, homes, settled);
+            }
+            ControlMessage::Withdraw { digest } => {
+                self.injection.handle_withdraw(now, &mut self.outbox, from, &digest);
+            }
+            ControlMessage::LeaseProgress { digest, lease, next } => {
+                self.injection.handle_progress(now, &mut self.outbox, from, &digest, lease, next);
+            }
+            ControlMessage::LeaseReturned { digest, lease, next, end } => {
+                self.injection.handle_returned(now, &mut self.outbox, from, &digest, lease, (next, end));
+            }
+            message => self.handle_swarm_message(now, from, message),
+        }
+    }
+
+    fn handle_swarm_message(&mut self, now: Time, from: MemberId, message: ControlMessage) {
+        let (swarm, mut around) = self.swarm(now);
+        let around = &mut around;
+        match message {
+            ControlMessage::Peers { digest, peers, coordinates, refresh_ms } => {
+                let refresh = Duration::from_millis(u64::from(refresh_ms));
+                swarm.peers_named(around, from, &digest, &peers, coordinates, refresh);
+            }
+            ControlMessage::Lease { digest, lease, first, count } => {
+                swarm.lease_given(around, from, digest, lease, first, count);
+            }
+            ControlMessage::LeaseCut { digest, lease, end } => swarm.lease_cut(around, from, &digest, lease, end),
+            ControlMessage::SwarmFailed { digest, failure } => swarm.swarm_failed(around, from, &digest, failure),
+            ControlMessage::Hello { digest, size, have, wants, reply, load } => {
+                swarm.greeted(around, from, &digest, Greeting { size, have, wants, reply, load });
+            }
+            ControlMessage::Have { digest, pieces, load } => {
+                swarm.neighbour_has(around, from, &digest, &pieces, load);
+            }
+            ControlMessage::SlotFree { load } => swarm.slot_free(around, from, load),
+            ControlMessage::Part { digest } => swarm.neighbour_parted(around, from, &digest),
+            // The rest is taken by the callers.
+            _ => {}
+        }
+    }
+
+    fn handle_lost(&mut self, now: Time, member: MemberId) {
+        self.membership.handle_unreachable(now, member);
+        self.questions.handle_lost(now, &mut self.outbox, member);
+        self.injection.handle_unreachable(now, &mut self.outbox, member);
+        let (swarm, mut around) = self.swarm(now);
+        swarm.unreachable(&mut around, member);
+    }
+
+    /// Moves what membership says to whom it concerns, and delivers what the node says to itself, until all is quiet.
+    fn settle(&mut self, now: Time) {
+        loop {
+            while let Some(output) = self.membership.poll_output() {
+                self.handle_membership(now, output);
+            }
+            let Some(message) = self.outbox.pop_local() else { break };
+            self.handle_control(now, self.outbox.own(), message);
+        }
+        if self.names_tick_at.is_none() && self.names.is_waiting() {
+            self.names_tick_at = Some(now + NAMES_TICK);
+        }
+    }
+
+    fn handle_membership(&mut self, now: Time, output: MembershipOutput) {
+        match output {
+            MembershipOutput::Packet { to, packet } => self.outbox.push(Output::Gossip { to, packet }),
+            MembershipOutput::Reliable { to, message } => {
+                self.outbox.send(to, ControlMessage::Membership(message));
+            }
+            MembershipOutput::Event(event) => {
+                // The driver learns of a key before it is asked to connect to its owner.
+                self.outbox.push(Output::Member(event.clone()));
+                self.handle_member_event(now, &event);
+            }
+        }
+    }
+
+    fn handle_member_event(&mut self, now: Time, event: &MemberEvent) {
+        match event {
+            MemberEvent::Up(record) => self.member_up(now, record.id()),
+            MemberEvent::Dead(member) | MemberEvent::Left(member) => self.member_gone(now, *member),
+            MemberEvent::Suspected(_) | MemberEvent::Forgotten(_) => {}
+        }
+    }
+
+    fn member_up(&mut self, now: Time, member: MemberId) {
+        if member == self.id() || !self.alive.insert(now, member) {
+            return;
+        }
+        self.names.hand_over(&mut self.outbox, member, |name| {
+            let homes = self.alive.homes(Key::of_name(name));
+            homes.rank_of(member).is_some()
+        });
+        let (swarm, mut around) = self.swarm(now);
+        swarm.member_up(&mut around, member);
+    }
+
+    fn member_gone(&mut self, now: Time, member: MemberId) {
+        if member == self.id() || !self.alive.remove(now, member) {
+            return;
+        }
+        self.questions.handle_lost(now, &mut self.outbox, member);
+        self.injection.handle_gone(now, &mut self.outbox, member);
+        let (swarm, mut around) = self.swarm(now);
+        swarm.member_gone(&mut around, member);
+    }
+
+    /// The swarm, and what it acts with.
+    fn swarm(&mut self, now: Time) -> (&mut Swarm, Surroundings<'_>) {
+        (&mut self.swarm, Surroundings { now, outbox: &mut self.outbox, members: &self.alive })
     }
 }

@@ -35,6 +35,13 @@ impl Stream {
         usize::try_from(self.0.random_range(0..bound as u64)).unwrap_or(0)
     }
 
+    /// Puts `items` into a random order (Fisher and Yates).
+    pub fn shuffle<T>(&mut self, items: &mut [T]) {
+        for last in (1..items.len()).rev() {
+            items.swap(last, self.below(last + 1));
+        }
+    }
+
     /// A number of [0, 1).
     pub fn unit(&mut self) -> f64 {
         self.0.random()

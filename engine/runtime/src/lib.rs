@@ -9,6 +9,7 @@ pub mod upstream;
 
 pub use config::{ClusterSecret, EngineConfig};
 pub use engine::{BlobError, BlobReader, BlobRequest, Engine, EngineStatus, MetricsSnapshot, ResolveError, StartError};
+pub use shoal_core::config::CoreConfig;
 pub use shoal_wire::{
     control::UpstreamFailure,
     digest::{Digest, DigestError},

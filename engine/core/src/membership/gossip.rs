@@ -55,9 +55,9 @@ impl Membership {
         let mut wanted = Vec::new();
         let mut accused = false;
         for update in packet.updates.into_iter().take(UPDATES_READ) {
-            let subject = update.subject();
+            let named = update.named();
             match self.apply(now, update, Spread::Gossip) {
-                Verdict::RecordWanted => wanted.push(subject),
+                Verdict::RecordWanted => wanted.extend(named),
                 Verdict::AccusesMe => accused = true,
                 Verdict::New | Verdict::Old => {}
             }

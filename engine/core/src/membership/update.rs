@@ -6,7 +6,7 @@
 //! | alive, later word, same generation | record wanted | word kept | alive again | alive again |
 //! | suspect, same word | record wanted | suspected | confirmed | - |
 //! | suspect, later word | record wanted | suspected | suspected anew | suspected |
-//! | dead, left: same or later word | - | dead, left | dead, left | - |
+//! | dead, left: same or later word | - | dead, left | dead, left | word kept |
 //!
 //! Earlier words change nothing. News by id that name a later generation need the record, for its address may be new.
 
@@ -238,10 +238,17 @@ impl Membership {
             return self.defend(now, life);
         }
         let Some(known) = self.members.get(id) else { return Verdict::Old };
-        if life < known.life() || !known.health.counts_as_alive() {
+        if life < known.life() {
             return Verdict::Old;
         }
-        let record = with_life(&known.record, life);
+        // A record must not pass for that of a later generation, whose address may be another.
+        let same_generation = life.generation == known.life().generation;
+        let record = if same_generation { with_life(&known.record, life) } else { Arc::clone(&known.record) };
+        if !known.health.counts_as_alive() {
+            let health = known.health.clone();
+            self.enter(id, record, health);
+            return Verdict::Old;
+        }
         self.timers.cancel(Timer::Suspicion(id));
         self.enter_gone(now, id, record, departure, self.config.remember);
         if spread == Spread::Gossip {

@@ -318,7 +318,7 @@ impl Network {
                 Some(MembershipOutput::Packet { to, packet }) => self.send_packet(node, to, packet),
                 Some(MembershipOutput::Reliable { to, message }) => self.send_reliable(node, to, message),
                 Some(MembershipOutput::Event(event)) => {
-                    self.trace.update(format!("{now:?} {node} {event:?}").as_bytes());
+                    self.trace_event(node, &event);
                     self.nodes[node].events.push((now, event));
                 }
                 None => break,
@@ -334,11 +334,30 @@ impl Network {
         }
     }
 
+    fn trace_event(&mut self, node: Node, event: &MemberEvent) {
+        let (kind, id) = match event {
+            MemberEvent::Up(record) => (0, record.id()),
+            MemberEvent::Suspected(id) => (1, *id),
+            MemberEvent::Dead(id) => (2, *id),
+            MemberEvent::Left(id) => (3, *id),
+            MemberEvent::Forgotten(id) => (4, *id),
+        };
+        self.trace_words(&[self.now.as_micros(), node as u64, kind]);
+        self.trace.update(&id.0);
+    }
+
+    fn trace_words(&mut self, words: &[u64]) {
+        words.iter().for_each(|word| {
+            self.trace.update(&word.to_le_bytes());
+        });
+    }
+
     fn send_packet(&mut self, node: Node, to: SocketAddr, packet: GossipPacket) {
         let bytes = packet.encode().expect("a packet encodes");
         assert!(bytes.len() <= GOSSIP_PLAIN_BYTES, "a packet of {} bytes: {packet:?}", bytes.len());
         assert_eq!(bytes.len(), packet.encoded_len());
-        self.trace.update(format!("{:?} {node} {to} ", self.now).as_bytes());
+        self.trace_words(&[self.now.as_micros(), node as u64]);
+        self.trace.update(to.to_string().as_bytes());
         self.trace.update(&bytes);
         self.packets += 1;
         self.packet_bytes += bytes.len() as u64;
@@ -353,7 +372,8 @@ impl Network {
 
     fn send_reliable(&mut self, node: Node, to: MemberId, message: ReliableMessage) {
         let frame = ControlMessage::Membership(message.clone()).encode().expect("a control frame encodes");
-        self.trace.update(format!("{:?} {node} {to} ", self.now).as_bytes());
+        self.trace_words(&[self.now.as_micros(), node as u64]);
+        self.trace.update(&to.0);
         self.trace.update(&frame);
         let receiver = self.by_id.get(&to).copied().filter(|&receiver| self.can_connect(node, receiver));
         match receiver {
@@ -387,8 +407,7 @@ impl Network {
     pub(crate) fn all_agree(&self) -> bool {
         let ids: BTreeSet<MemberId> = self.running().map(|(_, membership)| membership.own().id()).collect();
         self.running().all(|(_, membership)| {
-            membership.alive_count() == ids.len()
-                && ids.iter().all(|&id| membership.state(id) == Some(State::Alive))
+            membership.alive_count() == ids.len() && ids.iter().all(|&id| membership.state(id) == Some(State::Alive))
         })
     }
 

@@ -1,0 +1,72 @@
+//! Parameters of the exchange of pieces.
+
+use std::time::Duration;
+
+/// Parameters of a node as a member of swarms.
+#[derive(Clone, Debug)]
+pub struct SwarmConfig {
+    /// Pieces sent at once. Admission matters more than piece policy: few at once finish early and can be passed on.
+    pub upload_slots: usize,
+    /// Requests that wait for a slot; further ones are refused.
+    pub upload_backlog: usize,
+    /// Refused members that are told when a slot frees.
+    pub refused_max: usize,
+    /// Pieces requested at once from all peers. More than the uploaders' slots only makes queues.
+    pub requests_max: usize,
+    /// Neighbours that a node looks for in each swarm.
+    pub neighbours: usize,
+    /// Neighbours that it accepts in each swarm.
+    pub neighbours_max: usize,
+    /// Pieces after the contiguous prefix among which the rarest is chosen.
+    pub window_pieces: u32,
+    /// Time between two deltas of a have-map.
+    pub have_interval: Duration,
+    /// Time after which a have-map is exchanged whole again, in case that a delta was lost.
+    pub hello_interval: Duration,
+    /// Time after which an unanswered greeting is repeated.
+    pub hello_retry: Duration,
+    /// A transfer without a byte for this long is given up; also four times what the piece should take.
+    pub stall_min: Duration,
+    /// The same while no transfer has been measured.
+    pub stall_unknown: Duration,
+    /// How long a peer that stalled rests; doubled each time.
+    pub rest_min: Duration,
+    /// Longest rest.
+    pub rest_max: Duration,
+    /// How long a peer that said BUSY is left alone unless it says that a slot is free.
+    pub busy_retry: Duration,
+    /// A request is repeated elsewhere when it is older than this.
+    pub hedge_min: Duration,
+    /// Time that a home has to answer an announcement.
+    pub announce_timeout: Duration,
+    /// How often a better home than the acting one is tried.
+    pub better_home_interval: Duration,
+    /// How often the homes that do not coordinate are told.
+    pub followers_interval: Duration,
+}
+
+impl Default for SwarmConfig {
+    fn default() -> Self {
+        Self {
+            upload_slots: 4,
+            upload_backlog: 1,
+            refused_max: 256,
+            requests_max: 4,
+            neighbours: 16,
+            neighbours_max: 40,
+            window_pieces: 32,
+            have_interval: Duration::from_millis(20),
+            hello_interval: Duration::from_secs(5),
+            hello_retry: Duration::from_secs(1),
+            stall_min: Duration::from_secs(2),
+            stall_unknown: Duration::from_secs(5),
+            rest_min: Duration::from_secs(5),
+            rest_max: Duration::from_secs(60),
+            busy_retry: Duration::from_millis(250),
+            hedge_min: Duration::from_millis(100),
+            announce_timeout: Duration::from_millis(500),
+            better_home_interval: Duration::from_secs(5),
+            followers_interval: Duration::from_secs(5),
+        }
+    }
+}

@@ -1,0 +1,392 @@
+//! The coordinating home's work for one blob: give out leases, watch them, take them back.
+
+use std::{collections::BTreeMap, time::Duration};
+
+use shoal_wire::{
+    control::{Announcement, ControlMessage, LeaseEnd, UpstreamFailure},
+    digest::Digest,
+    geometry::{Geometry, PieceIndex},
+    ids::{LeaseId, MemberId},
+    piece_map::PieceMap,
+};
+
+use super::{Context, concurrency::Concurrency, lease::Lease, participant::Participant};
+use crate::{config::InjectionConfig, time::Time};
+
+type Participants = BTreeMap<MemberId, Participant>;
+
+/// Leases of one blob and what decides about the next one.
+#[derive(Debug)]
+pub(super) struct Coordination {
+    digest: Digest,
+    geometry: Geometry,
+    /// Pieces that some participant has who is not doubted.
+    available: PieceMap,
+    leases: BTreeMap<LeaseId, Lease>,
+    /// Runs that holders work on for another home.
+    foreign: BTreeMap<MemberId, Vec<std::ops::Range<u32>>>,
+    concurrency: Concurrency,
+    /// No lease before this time: it listens first, or the upstream asked for a pause.
+    hold_until: Time,
+    /// Since when the upstream has failed without a piece in between, and how often.
+    failing_since: Option<Time>,
+    failures: u32,
+    last_failure: UpstreamFailure,
+    /// Since when there is work that nobody may do.
+    stuck_since: Option<Time>,
+    /// The upstream ignores ranges: one lease covers everything.
+    whole_only: bool,
+    hedged: u32,
+    /// When somebody last needed this home to coordinate.
+    pub(super) needed_at: Time,
+}
+
+impl Coordination {
+    pub(super) fn new(
+        now: Time,
+        digest: Digest,
+        geometry: Geometry,
+        collect: Duration,
+        config: &InjectionConfig,
+    ) -> Self {
+        Self {
+            digest,
+            geometry,
+            available: PieceMap::empty(geometry.pieces()),
+            leases: BTreeMap::new(),
+            foreign: BTreeMap::new(),
+            concurrency: Concurrency::new(now, config),
+            hold_until: now + collect,
+            failing_since: None,
+            failures: 0,
+            last_failure: UpstreamFailure::Unavailable,
+            stuck_since: None,
+            whole_only: false,
+            hedged: 0,
+            needed_at: now,
+        }
+    }
+
+    /// Adds what an announcement has.
+    pub(super) fn add_available(&mut self, have: &PieceMap) {
+        self.available.union(have);
+    }
+
+    /// Computes anew which pieces are about, after somebody lost some or was lost.
+    pub(super) fn recount(&mut self, participants: &Participants) {
+        self.available = PieceMap::empty(self.geometry.pieces());
+        for participant in participants.values().filter(|participant| !participant.doubted) {
+            self.available.union(&participant.have);
+        }
+    }
+
+    /// A holder announced: its leases are alive, and those that it does not know are lost.
+    pub(super) fn hear(&mut self, context: &Context<'_>, from: MemberId, announcement: &Announcement) {
+        let now = context.now;
+        let known = |id: &LeaseId| announcement.leases.iter().any(|span| span.lease == *id);
+        self.leases.retain(|id, lease| {
+            lease.holder != from || known(id) || now.since(lease.granted_at) < context.config.lease_lost_after
+        });
+        for lease in self.leases.values_mut().filter(|lease| lease.holder == from) {
+            lease.heard_at = now;
+        }
+        let pieces = self.geometry.pieces();
+        let foreign: Vec<_> = announcement
+            .leases
+            .iter()
+            .filter(|span| !self.leases.contains_key(&span.lease))
+            .map(|span| span.next.0.min(pieces)..span.end.0.min(pieces))
+            .collect();
+        if foreign.is_empty() {
+            self.foreign.remove(&from);
+        } else {
+            self.foreign.insert(from, foreign);
+        }
+    }
+
+    /// A holder reports that everything before `next` is done.
+    pub(super) fn advance(
+        &mut self,
+        now: Time,
+        participants: &mut Participants,
+        from: MemberId,
+        id: LeaseId,
+        next: PieceIndex,
+    ) {
+        let Some(lease) = self.leases.get_mut(&id).filter(|lease| lease.holder == from) else { return };
+        let elapsed = now.since(lease.advanced_at);
+        let done = lease.advance(now, next);
+        if done.is_empty() {
+            return;
+        }
+        let bytes = done.clone().map(|piece| self.geometry.len(PieceIndex(piece))).sum();
+        self.concurrency.count(bytes);
+        self.failing_since = None;
+        self.failures = 0;
+        let mut participant = participants.get_mut(&from);
+        for piece in done.map(PieceIndex) {
+            self.available.insert(piece);
+            if let Some(participant) = &mut participant {
+                participant.have.insert(piece);
+                participant.injected += 1;
+            }
+        }
+        if let Some(participant) = participant {
+            participant.measure(bytes, elapsed);
+        }
+        if lease.remaining() == 0 {
+            self.leases.remove(&id);
+        }
+    }
+
+    /// A lease ended at its holder; the rest of it can be given out again.
+    pub(super) fn take_back(
+        &mut self,
+        context: &mut Context<'_>,
+        participants: &mut Participants,
+        from: MemberId,
+        id: LeaseId,
+        end: LeaseEnd,
+    ) {
+        let was_ours = self.leases.get(&id).is_some_and(|lease| lease.holder == from);
+        if was_ours {
+            self.leases.remove(&id);
+        }
+        match end {
+            LeaseEnd::NoRanges if was_ours => self.stream_whole(context, from),
+            LeaseEnd::Done | LeaseEnd::Abandoned | LeaseEnd::NoRanges => {}
+            LeaseEnd::Failed(failure) => self.note_failure(context, participants.get_mut(&from), failure),
+        }
+    }
+
+    fn note_failure(&mut self, context: &Context<'_>, holder: Option<&mut Participant>, failure: UpstreamFailure) {
+        let now = context.now;
+        self.last_failure = failure;
+        self.failures += 1;
+        self.failing_since.get_or_insert(now);
+        let backoff = (context.config.backoff_min * (1 << self.failures.min(8))).min(context.config.backoff_max);
+        let Some(holder) = holder else { return };
+        match failure {
+            UpstreamFailure::Denied | UpstreamFailure::NoUpstream => holder.deny(),
+            UpstreamFailure::NotFound => holder.bar(now + context.config.backoff_max),
+            UpstreamFailure::RateLimited { retry_after_s } => {
+                self.concurrency.halve();
+                self.hold_until =
+                    now + Duration::from_secs(u64::from(retry_after_s)).clamp(backoff, Duration::from_secs(60));
+            }
+            UpstreamFailure::Unavailable | UpstreamFailure::WrongContent => {
+                holder.bar(now + backoff);
+                self.hold_until = self.hold_until.max(now + context.config.backoff_min);
+            }
+        }
+    }
+
+    /// The upstream sends the whole blob or nothing: one holder streams it, all other leases end.
+    fn stream_whole(&mut self, context: &mut Context<'_>, holder: MemberId) {
+        let is_streaming = std::mem::replace(&mut self.whole_only, true) && !self.leases.is_empty();
+        if is_streaming {
+            return;
+        }
+        for (lease, cut) in std::mem::take(&mut self.leases) {
+            self.cut(context, cut.holder, lease, cut.next);
+        }
+        self.give(context, holder, 0, self.geometry.pieces());
+    }
+
+    /// A participant is gone, and its leases with it.
+    pub(super) fn drop_holder(&mut self, member: MemberId) {
+        self.leases.retain(|_, lease| lease.holder != member);
+        self.foreign.remove(&member);
+    }
+
+    /// Takes back leases whose holder is silent or stands still.
+    pub(super) fn expire(&mut self, context: &mut Context<'_>, participants: &mut Participants) {
+        let now = context.now;
+        let stalled_after = self.stalled_after(context.config, participants);
+        let expired: Vec<_> = self
+            .leases
+            .iter()
+            .filter(|(_, lease)| {
+                now.since(lease.heard_at) > context.config.lease_silence || now.since(lease.advanced_at) > stalled_after
+            })
+            .map(|(&id, lease)| (id, lease.holder, lease.next))
+            .collect();
+        for (id, holder, next) in expired {
+            self.leases.remove(&id);
+            self.cut(context, holder, id, next);
+            if let Some(participant) = participants.get_mut(&holder) {
+                participant.bar(now + context.config.slow_bar);
+            }
+        }
+        let saturated = self.at_work() >= self.concurrency.limit();
+        self.concurrency.tick(now, saturated);
+    }
+
+    /// A lease without a piece for this long stands still: many times what a piece takes at the median rate.
+    fn stalled_after(&self, config: &InjectionConfig, participants: &Participants) -> Duration {
+        let mut rates: Vec<_> = participants.values().filter_map(|participant| participant.rate).collect();
+        rates.sort_by(f64::total_cmp);
+        let Some(median) = rates.get(rates.len() / 2) else { return config.lease_stalled_unknown };
+        let piece_s = self.geometry.piece_bytes() as f64 / median.max(1.0);
+        Duration::from_secs_f64((8.0 * piece_s).min(600.0)).max(config.lease_stalled_min)
+    }
+
+    /// Gives out leases while the limit, the work and the wanters allow.
+    pub(super) fn grant(&mut self, context: &mut Context<'_>, participants: &Participants) {
+        if context.now < self.hold_until {
+            return;
+        }
+        let covered = self.covered();
+        if self.whole_only {
+            return self.grant_whole(context, participants, &covered);
+        }
+        let mut covered = covered;
+        while self.at_work() < self.concurrency.limit() {
+            let Some(holder) = self.choose_holder(context, participants) else { return };
+            let Some(run) = self.next_run(&covered, context.config, participants.get(&holder)) else {
+                return self.help_the_slowest(context, participants, holder);
+            };
+            run.clone().for_each(|piece| {
+                covered.insert(PieceIndex(piece));
+            });
+            self.give(context, holder, run.start, run.end - run.start);
+        }
+    }
+
+    fn grant_whole(&mut self, context: &mut Context<'_>, participants: &Participants, covered: &PieceMap) {
+        let is_needed = self.leases.is_empty() && !covered.is_full();
+        if is_needed && let Some(holder) = self.choose_holder(context, participants) {
+            self.give(context, holder, 0, self.geometry.pieces());
+        }
+    }
+
+    /// Pieces that are about or leased.
+    fn covered(&self) -> PieceMap {
+        let mut covered = self.available.clone();
+        let own = self.leases.values().map(|lease| lease.next..lease.end);
+        let foreign = self.foreign.values().flatten().cloned();
+        for piece in own.chain(foreign).flatten() {
+            covered.insert(PieceIndex(piece));
+        }
+        covered
+    }
+
+    fn at_work(&self) -> u32 {
+        u32::try_from(self.leases.values().filter(|lease| lease.counts()).count()).unwrap_or(u32::MAX)
+    }
+
+    /// The wanter with the fewest leases, then the fewest pieces brought in; among equals a random one.
+    fn choose_holder(&self, context: &mut Context<'_>, participants: &Participants) -> Option<MemberId> {
+        let at_work = |member| self.leases.values().filter(|lease| lease.holder == member).count();
+        participants
+            .iter()
+            .filter(|(_, participant)| participant.may_lease(context.now))
+            .min_by_key(|&(&member, participant)| (at_work(member), participant.injected, context.random.bits()))
+            .map(|(&member, _)| member)
+    }
+
+    /// The first pieces that nobody has or fetches: about a second's worth at the holder's rate.
+    fn next_run(
+        &self,
+        covered: &PieceMap,
+        config: &InjectionConfig,
+        holder: Option<&Participant>,
+    ) -> Option<std::ops::Range<u32>> {
+        let first = covered.first_missing(PieceIndex(0))?.0;
+        let piece_bytes = self.geometry.piece_bytes();
+        let target = holder.and_then(|holder| holder.bytes_in(config.run_time)).unwrap_or(config.run_bytes_start);
+        let left = self.geometry.pieces() - covered.count();
+        let share = left.div_ceil(2 * self.concurrency.limit()).max(1);
+        let wanted = u32::try_from(target.min(config.run_bytes_max) / piece_bytes).unwrap_or(u32::MAX).clamp(1, share);
+        let end = (first..first.saturating_add(wanted).min(self.geometry.pieces()))
+            .find(|&piece| covered.has(PieceIndex(piece)))
+            .unwrap_or_else(|| first.saturating_add(wanted).min(self.geometry.pieces()));
+        Some(first..end)
+    }
+
+    /// All is given out, and a wanter is idle: it takes half of the lease that will end last, or repeats its last piece.
+    fn help_the_slowest(&mut self, context: &mut Context<'_>, participants: &Participants, helper: MemberId) {
+        let now = context.now;
+        let typical = participants
+            .values()
+            .filter_map(|peer| peer.rate)
+            .fold(None, |best: Option<f64>, rate| Some(best.map_or(rate, |best| best.max(rate))));
+        let Some(typical) = typical else { return };
+        let piece_s = |rate: f64| self.geometry.piece_bytes() as f64 / rate.max(1.0);
+        let left_s = |lease: &Lease| {
+            let rate = participants.get(&lease.holder).and_then(|peer| peer.rate).unwrap_or(typical);
+            let waited = now.since(lease.advanced_at).as_secs_f64();
+            f64::from(lease.remaining()) * piece_s(rate).max(waited)
+        };
+        let slowest = self
+            .leases
+            .iter()
+            .filter(|(_, lease)| lease.holder != helper && !lease.is_hedge)
+            .max_by(|(_, a), (_, b)| left_s(a).total_cmp(&left_s(b)))
+            .map(|(&id, lease)| (id, lease.holder, lease.next, lease.end, left_s(lease)));
+        let Some((id, holder, next, end, left)) = slowest else { return };
+        if left < context.config.help_after.as_secs_f64().max(3.0 * piece_s(typical)) {
+            return;
+        }
+        if end - next >= 2 {
+            let middle = next + (end - next).div_ceil(2);
+            if let Some(lease) = self.leases.get_mut(&id) {
+                lease.end = middle;
+            }
+            self.cut(context, holder, id, middle);
+            self.give(context, helper, middle, end - middle);
+        } else {
+            self.hedge(context, helper, next);
+        }
+    }
+
+    /// Repeats one piece, for at most 2 % of the pieces.
+    fn hedge(&mut self, context: &mut Context<'_>, helper: MemberId, piece: u32) {
+        let is_hedged = self.leases.values().any(|lease| lease.is_hedge && lease.next == piece);
+        if is_hedged || self.hedged >= (self.geometry.pieces() / 50).max(1) {
+            return;
+        }
+        self.hedged += 1;
+        let id = self.give(context, helper, piece, 1);
+        if let Some(lease) = self.leases.get_mut(&id) {
+            lease.is_hedge = true;
+        }
+    }
+
+    fn give(&mut self, context: &mut Context<'_>, holder: MemberId, first: u32, count: u32) -> LeaseId {
+        let id = LeaseId(context.random.bits());
+        self.leases.insert(id, Lease::new(context.now, holder, first, count));
+        context
+            .outbox
+            .send(holder, ControlMessage::Lease { digest: self.digest, lease: id, first: PieceIndex(first), count });
+        id
+    }
+
+    fn cut(&self, context: &mut Context<'_>, holder: MemberId, lease: LeaseId, end: u32) {
+        let end = PieceIndex(end);
+        context.outbox.send(holder, ControlMessage::LeaseCut { digest: self.digest, lease, end });
+    }
+
+    /// Why nobody can get the blob, once that is certain.
+    pub(super) fn hopeless(&mut self, context: &Context<'_>, participants: &Participants) -> Option<UpstreamFailure> {
+        let now = context.now;
+        if now < self.hold_until && self.failing_since.is_none() || self.covered().is_full() {
+            self.stuck_since = None;
+            return None;
+        }
+        if self.failing_since.is_some() && self.last_failure == UpstreamFailure::NotFound && self.leases.is_empty() {
+            return Some(UpstreamFailure::NotFound);
+        }
+        if self.failing_since.is_some_and(|since| now.since(since) > context.config.give_up_after) {
+            return Some(self.last_failure);
+        }
+        if participants.values().any(Participant::might_lease) || !self.leases.is_empty() {
+            self.stuck_since = None;
+            return None;
+        }
+        let denied = participants.values().any(Participant::is_denied);
+        let since = *self.stuck_since.get_or_insert(now);
+        let patience = if denied { Duration::ZERO } else { context.config.stuck_patience };
+        (now.since(since) >= patience).then_some(if denied { self.last_failure } else { UpstreamFailure::NotFound })
+    }
+}

@@ -1,0 +1,94 @@
+//! A member that wants or holds a blob, as a home sees it.
+
+use std::time::Duration;
+
+use shoal_wire::{control::Announcement, piece_map::PieceMap};
+
+use crate::time::Time;
+
+/// One announcer of one blob.
+#[derive(Debug)]
+#[allow(clippy::struct_excessive_bools)] // Four independent facts; there is no state machine among them.
+pub(super) struct Participant {
+    pub(super) have: PieceMap,
+    pub(super) wants: bool,
+    can_lease: bool,
+    /// Gets no lease before this time: its upstream failed, or it was too slow.
+    barred_until: Time,
+    /// Its upstream does not let it.
+    denied: bool,
+    pub(super) last_seen: Time,
+    /// It is silent, or somebody could not reach it and it did not answer this home either: what it has is not
+    /// counted on.
+    pub(super) doubted: bool,
+    /// Since when an answer to this home's question is awaited.
+    pub(super) questioned_at: Option<Time>,
+    /// Pieces that it brought in.
+    pub(super) injected: u32,
+    /// Its upstream rate in bytes per second, once it has shown one.
+    pub(super) rate: Option<f64>,
+}
+
+impl Participant {
+    pub(super) fn new(now: Time, pieces: u32) -> Self {
+        Self {
+            have: PieceMap::empty(pieces),
+            wants: true,
+            can_lease: false,
+            barred_until: Time::ZERO,
+            denied: false,
+            last_seen: now,
+            doubted: false,
+            questioned_at: None,
+            injected: 0,
+            rate: None,
+        }
+    }
+
+    /// Takes over what it announces; says whether it lost pieces that it had announced before.
+    pub(super) fn update(&mut self, now: Time, announcement: &Announcement) -> bool {
+        let lost = self.have.iter().any(|piece| !announcement.have.has(piece));
+        self.have = announcement.have.clone();
+        self.wants = announcement.wants;
+        self.can_lease = announcement.can_lease;
+        self.last_seen = now;
+        self.doubted = false;
+        self.questioned_at = None;
+        lost
+    }
+
+    /// Whether it may be given a lease now.
+    pub(super) fn may_lease(&self, now: Time) -> bool {
+        self.might_lease() && !self.doubted && self.barred_until <= now
+    }
+
+    /// Whether it may be given a lease now or later.
+    pub(super) fn might_lease(&self) -> bool {
+        self.wants && self.can_lease && !self.denied
+    }
+
+    /// Whether its upstream refused it.
+    pub(super) fn is_denied(&self) -> bool {
+        self.wants && self.can_lease && self.denied
+    }
+
+    pub(super) fn bar(&mut self, until: Time) {
+        self.barred_until = self.barred_until.max(until);
+    }
+
+    pub(super) fn deny(&mut self) {
+        self.denied = true;
+    }
+
+    /// Bytes that its upstream gives it in `time`, once its rate is known.
+    #[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss)] // A rate is not negative, and `as` saturates.
+    pub(super) fn bytes_in(&self, time: Duration) -> Option<u64> {
+        self.rate.map(|rate| (rate * time.as_secs_f64()) as u64)
+    }
+
+    /// Takes one measurement of its upstream rate into the moving average.
+    pub(super) fn measure(&mut self, bytes: u64, elapsed: Duration) {
+        let sample = bytes as f64 / elapsed.as_secs_f64().max(0.000_1);
+        self.rate = Some(self.rate.map_or(sample, |rate| 0.7 * rate + 0.3 * sample));
+    }
+}

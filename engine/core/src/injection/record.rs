@@ -1,0 +1,307 @@
+//! What a home knows about one blob: who announced it, and, where it coordinates, the leases.
+
+use std::{collections::BTreeMap, time::Duration};
+
+use shoal_wire::{
+    control::{Announcement, ControlMessage, LeaseEnd, UpstreamFailure},
+    digest::Digest,
+    geometry::{Geometry, PieceIndex},
+    ids::{LeaseId, MemberId},
+    limits::PEERS_PER_ANSWER,
+};
+
+use super::{Context, coordination::Coordination, participant::Participant, refuse};
+use crate::{directory::rendezvous::Homes, rng::Stream, time::Time};
+
+/// Complete holders among the peers of one answer.
+const HOLDERS_PER_ANSWER: usize = 4;
+
+/// One blob at one of its homes.
+#[derive(Debug)]
+pub(super) struct Record {
+    digest: Digest,
+    geometry: Geometry,
+    homes: Homes,
+    participants: BTreeMap<MemberId, Participant>,
+    coordination: Option<Coordination>,
+    failed: Option<(Time, UpstreamFailure)>,
+    used: Time,
+}
+
+impl Record {
+    pub(super) fn new(digest: Digest, geometry: Geometry, homes: Homes, now: Time) -> Self {
+        Self { digest, geometry, homes, participants: BTreeMap::new(), coordination: None, failed: None, used: now }
+    }
+
+    pub(super) fn size(&self) -> u64 {
+        self.geometry.size()
+    }
+
+    pub(super) fn set_homes(&mut self, homes: Homes) {
+        self.homes = homes;
+    }
+
+    pub(super) fn last_used(&self) -> Time {
+        self.used
+    }
+
+    pub(super) fn knows(&self, member: MemberId) -> bool {
+        self.participants.contains_key(&member)
+    }
+
+    pub(super) fn is_unused(&self) -> bool {
+        self.participants.is_empty() && self.failed.is_none()
+    }
+
+    pub(super) fn needs_ticks(&self) -> bool {
+        self.coordination.is_some()
+            || self.failed.is_some()
+            || self.participants.values().any(|peer| peer.wants || peer.questioned_at.is_some())
+    }
+
+    /// Whether somebody holds all of it or may fetch it.
+    pub(super) fn is_obtainable(&self) -> bool {
+        self.participants.values().any(|peer| !peer.doubted && (peer.have.is_full() || peer.might_lease()))
+    }
+
+    pub(super) fn handle_announce(
+        &mut self,
+        context: &mut Context<'_>,
+        from: MemberId,
+        announcement: &Announcement,
+        geometry: Geometry,
+        settled: bool,
+    ) {
+        self.used = context.now;
+        if geometry != self.geometry && !self.adopt_size(from, geometry) {
+            return;
+        }
+        if let Some(failure) = self.recent_failure(context.now).filter(|_| announcement.wants) {
+            return refuse(context.outbox, from, self.digest, failure);
+        }
+        if !self.knows(from) && self.participants.len() >= context.config.participants_max {
+            return;
+        }
+        self.update_participant(context, from, announcement);
+        for &member in &announcement.unreachable {
+            self.question(context, member);
+        }
+        self.consider_coordinating(context, announcement, settled);
+        self.answer(context, from, announcement.wants);
+        self.work(context);
+    }
+
+    /// Another size than before: believed only while nobody else has announced the blob.
+    fn adopt_size(&mut self, from: MemberId, geometry: Geometry) -> bool {
+        let is_alone = self.participants.keys().all(|&member| member == from);
+        if is_alone {
+            self.participants.clear();
+            self.coordination = None;
+            self.geometry = geometry;
+        }
+        is_alone
+    }
+
+    fn recent_failure(&self, now: Time) -> Option<UpstreamFailure> {
+        self.failed.filter(|&(until, _)| now < until).map(|(_, failure)| failure)
+    }
+
+    fn update_participant(&mut self, context: &mut Context<'_>, from: MemberId, announcement: &Announcement) {
+        let pieces = self.geometry.pieces();
+        let participant = self.participants.entry(from).or_insert_with(|| Participant::new(context.now, pieces));
+        let lost = participant.update(context.now, announcement);
+        if let Some(coordination) = &mut self.coordination {
+            coordination.hear(context, from, announcement);
+            if lost {
+                coordination.recount(&self.participants);
+            } else {
+                coordination.add_available(&announcement.have);
+            }
+        }
+    }
+
+    /// Starts to coordinate where this node is the first home, or where a wanter says that better homes do not answer.
+    fn consider_coordinating(&mut self, context: &mut Context<'_>, announcement: &Announcement, settled: bool) {
+        let is_first = self.homes.rank_of(context.outbox.own()) == Some(0);
+        if let Some(coordination) = &mut self.coordination {
+            if announcement.takeover || is_first {
+                coordination.needed_at = context.now;
+            }
+            return;
+        }
+        if !announcement.wants || !(is_first || announcement.takeover) {
+            return;
+        }
+        // Whoever may have coordinated before has given out leases that this node does not know: it listens first.
+        let is_fresh = !announcement.takeover && announcement.have.is_empty() && announcement.leases.is_empty();
+        let collect = match (is_fresh, settled) {
+            (true, true) => Duration::ZERO,
+            (true, false) => context.config.collect_unsettled,
+            (false, _) => context.config.collect,
+        };
+        let mut coordination = Coordination::new(context.now, self.digest, self.geometry, collect, context.config);
+        coordination.recount(&self.participants);
+        self.coordination = Some(coordination);
+    }
+
+    fn answer(&mut self, context: &mut Context<'_>, to: MemberId, wants: bool) {
+        let wanters = self.participants.values().filter(|peer| peer.wants).count();
+        let refresh = context.config.refresh_for(wanters, wants);
+        let peers = if wants { self.choose_peers(context.random, to) } else { Vec::new() };
+        context.outbox.send(
+            to,
+            ControlMessage::Peers {
+                digest: self.digest,
+                peers,
+                coordinates: self.coordination.is_some(),
+                refresh_ms: u32::try_from(refresh.as_millis()).unwrap_or(u32::MAX),
+            },
+        );
+    }
+
+    /// Random peers for `to`, a few complete holders among them.
+    fn choose_peers(&self, random: &mut Stream, to: MemberId) -> Vec<MemberId> {
+        let useful = |full: bool| {
+            self.participants
+                .iter()
+                .filter(move |&(&member, peer)| member != to && !peer.doubted && peer.have.is_full() == full)
+                .map(|(&member, _)| member)
+                .collect::<Vec<_>>()
+        };
+        let (mut holders, mut wanters) = (useful(true), useful(false));
+        random.shuffle(&mut holders);
+        random.shuffle(&mut wanters);
+        let spare = PEERS_PER_ANSWER.saturating_sub(wanters.len()).max(HOLDERS_PER_ANSWER);
+        holders.truncate(spare);
+        holders.extend(wanters);
+        holders.truncate(PEERS_PER_ANSWER);
+        holders
+    }
+
+    pub(super) fn remove(&mut self, context: &mut Context<'_>, member: MemberId) {
+        if self.participants.remove(&member).is_none() {
+            return;
+        }
+        if let Some(coordination) = &mut self.coordination {
+            coordination.drop_holder(member);
+            coordination.recount(&self.participants);
+        }
+        self.work(context);
+    }
+
+    /// Somebody could not reach `member`: it is asked to announce itself, and doubted where it does not.
+    pub(super) fn question(&mut self, context: &mut Context<'_>, member: MemberId) {
+        let Some(participant) = self.participants.get_mut(&member).filter(|peer| peer.questioned_at.is_none()) else {
+            return;
+        };
+        participant.questioned_at = Some(context.now);
+        let coordinates = self.coordination.is_some();
+        let question = ControlMessage::Peers { digest: self.digest, peers: Vec::new(), coordinates, refresh_ms: 0 };
+        context.outbox.send(member, question);
+    }
+
+    fn doubt(&mut self, context: &mut Context<'_>, member: MemberId) {
+        let Some(participant) = self.participants.get_mut(&member) else { return };
+        if std::mem::replace(&mut participant.doubted, true) {
+            return;
+        }
+        if let Some(coordination) = &mut self.coordination {
+            coordination.recount(&self.participants);
+        }
+        self.work(context);
+    }
+
+    pub(super) fn handle_progress(
+        &mut self,
+        context: &mut Context<'_>,
+        from: MemberId,
+        lease: LeaseId,
+        next: PieceIndex,
+    ) {
+        if let Some(coordination) = &mut self.coordination {
+            coordination.advance(context.now, &mut self.participants, from, lease, next);
+        }
+        self.work(context);
+    }
+
+    pub(super) fn handle_returned(
+        &mut self,
+        context: &mut Context<'_>,
+        from: MemberId,
+        lease: LeaseId,
+        next: PieceIndex,
+        end: LeaseEnd,
+    ) {
+        if let Some(coordination) = &mut self.coordination {
+            coordination.advance(context.now, &mut self.participants, from, lease, next);
+            coordination.take_back(context, &mut self.participants, from, lease, end);
+        }
+        self.work(context);
+    }
+
+    pub(super) fn handle_tick(&mut self, context: &mut Context<'_>) {
+        self.doubt_the_silent(context);
+        if self.failed.is_some_and(|(until, _)| until <= context.now) {
+            self.failed = None;
+        }
+        let is_first = self.homes.rank_of(context.outbox.own()) == Some(0);
+        if let Some(coordination) = &mut self.coordination {
+            coordination.expire(context, &mut self.participants);
+            let unneeded = !is_first && context.now.since(coordination.needed_at) > context.config.step_down_after;
+            if unneeded || !self.participants.values().any(|peer| peer.wants) {
+                self.coordination = None;
+            }
+        }
+        self.work(context);
+    }
+
+    /// Doubts wanters that missed several announcements, and forgets those that missed many.
+    fn doubt_the_silent(&mut self, context: &mut Context<'_>) {
+        let wanters = self.participants.values().filter(|peer| peer.wants).count();
+        let refresh = context.config.refresh_for(wanters, true);
+        let silence = |peer: &Participant| context.now.since(peer.last_seen);
+        let forgotten: Vec<_> = self
+            .participants
+            .iter()
+            .filter(|(_, peer)| peer.wants && silence(peer) > refresh * 60)
+            .map(|(&member, _)| member)
+            .collect();
+        let silent: Vec<_> = self
+            .participants
+            .iter()
+            .filter(|(_, peer)| {
+                let unanswered =
+                    peer.questioned_at.is_some_and(|at| context.now.since(at) > context.config.question_patience);
+                !peer.doubted && (unanswered || (peer.wants && silence(peer) > refresh * 4))
+            })
+            .map(|(&member, _)| member)
+            .collect();
+        for member in silent {
+            self.doubt(context, member);
+        }
+        for member in forgotten {
+            self.remove(context, member);
+        }
+    }
+
+    /// Gives out what leases it can, and gives up where nobody can get the blob.
+    fn work(&mut self, context: &mut Context<'_>) {
+        let Some(coordination) = &mut self.coordination else { return };
+        coordination.grant(context, &self.participants);
+        if let Some(failure) = coordination.hopeless(context, &self.participants) {
+            self.fail(context, failure);
+        }
+    }
+
+    fn fail(&mut self, context: &mut Context<'_>, failure: UpstreamFailure) {
+        self.failed = Some((context.now + context.config.failure_freshness(failure), failure));
+        self.coordination = None;
+        let digest = self.digest;
+        self.participants.retain(|&member, peer| {
+            if peer.wants {
+                refuse(context.outbox, member, digest, failure);
+            }
+            !peer.wants
+        });
+    }
+}

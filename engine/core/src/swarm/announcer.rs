@@ -1,0 +1,214 @@
+//! Telling the homes of a blob what this node has, and finding the home that coordinates.
+
+use std::time::Duration;
+
+use shoal_wire::ids::MemberId;
+
+use crate::{config::SwarmConfig, directory::rendezvous::Homes, time::Time};
+
+/// Announcements in a row without an answer, after which the next home is turned to.
+const UNANSWERED_MAX: u32 = 2;
+
+/// Pause before a home that does not coordinate is asked to.
+const TAKE_OVER_PAUSE: Duration = Duration::from_millis(20);
+
+/// Where one blob's announcements go. Past the last home the node coordinates for itself.
+#[derive(Debug)]
+pub(super) struct Announcer {
+    own: MemberId,
+    homes: Homes,
+    rank: usize,
+    unanswered: u32,
+    refresh: Duration,
+    takeover: bool,
+    followers_told_at: Option<Time>,
+    better_tried_at: Time,
+}
+
+/// One announcement to send.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Recipient {
+    pub(super) home: MemberId,
+    pub(super) takeover: bool,
+}
+
+impl Announcer {
+    pub(super) fn new(own: MemberId, homes: Homes, config: &SwarmConfig) -> Self {
+        Self {
+            own,
+            homes,
+            rank: 0,
+            unanswered: 0,
+            refresh: config.announce_timeout,
+            takeover: false,
+            followers_told_at: None,
+            better_tried_at: Time::ZERO,
+        }
+    }
+
+    /// The home that this node takes for the coordinating one.
+    pub(super) fn acting(&self) -> MemberId {
+        self.homes.get(self.rank).unwrap_or(self.own)
+    }
+
+    /// All homes, whoever acts.
+    pub(super) fn homes(&self) -> impl Iterator<Item = MemberId> + '_ {
+        let own = (self.rank >= self.homes.len()).then_some(self.own);
+        self.homes.iter().chain(own.filter(|own| self.homes.rank_of(*own).is_none()))
+    }
+
+    /// Membership changed: these are the homes now. Says whether they are others than before.
+    pub(super) fn set_homes(&mut self, homes: Homes) -> bool {
+        if homes.iter().eq(self.homes.iter()) {
+            return false;
+        }
+        self.homes = homes;
+        self.rank = 0;
+        self.unanswered = 0;
+        self.takeover = false;
+        self.followers_told_at = None;
+        true
+    }
+
+    /// Considers a new member; says whether it became a home.
+    pub(super) fn offer(&mut self, member: MemberId) -> bool {
+        let mut homes = self.homes.clone();
+        homes.offer(member) && self.set_homes(homes)
+    }
+
+    pub(super) fn is_home(&self, member: MemberId) -> bool {
+        self.homes.rank_of(member).is_some()
+    }
+
+    /// It is time to announce: to whom, and when the next time is.
+    pub(super) fn announce(&mut self, now: Time, wants: bool, config: &SwarmConfig) -> (Vec<Recipient>, Time) {
+        if self.unanswered >= UNANSWERED_MAX {
+            self.turn_to_next();
+        }
+        self.unanswered += 1;
+        let mut recipients = vec![Recipient { home: self.acting(), takeover: self.takeover && wants }];
+        recipients.extend(self.other_recipients(now, wants, config));
+        let wait = if self.unanswered > 1 { config.announce_timeout } else { self.refresh };
+        (recipients, now + wait)
+    }
+
+    /// Homes besides the acting one that are due: all now and then, better ones more often.
+    fn other_recipients(&mut self, now: Time, wants: bool, config: &SwarmConfig) -> Vec<Recipient> {
+        let interval = if wants { config.followers_interval } else { self.refresh };
+        if self.followers_told_at.is_none_or(|at| now.since(at) >= interval) {
+            self.followers_told_at = Some(now);
+            self.better_tried_at = now;
+            return self.others(self.homes.len());
+        }
+        if self.rank > 0 && now.since(self.better_tried_at) >= config.better_home_interval {
+            self.better_tried_at = now;
+            return self.others(self.rank);
+        }
+        Vec::new()
+    }
+
+    fn others(&self, ranks: usize) -> Vec<Recipient> {
+        let acting = self.acting();
+        self.homes
+            .iter()
+            .take(ranks)
+            .filter(|&home| home != acting)
+            .map(|home| Recipient { home, takeover: false })
+            .collect()
+    }
+
+    /// The next announcement goes to all homes: something changed that they all keep.
+    pub(super) fn tell_all(&mut self) {
+        self.followers_told_at = None;
+    }
+
+    /// A home answered. Says when to announce next, where the acting home did.
+    pub(super) fn handle_answer(
+        &mut self,
+        now: Time,
+        from: MemberId,
+        coordinates: bool,
+        refresh: Duration,
+        wants: bool,
+    ) -> Option<Time> {
+        let is_better = self.homes.rank_of(from).is_some_and(|rank| rank < self.rank) && coordinates;
+        if is_better {
+            self.rank = self.homes.rank_of(from).unwrap_or(0);
+        } else if from != self.acting() {
+            return None;
+        }
+        self.unanswered = 0;
+        self.refresh = refresh.clamp(Duration::from_millis(50), Duration::from_secs(120));
+        // A home that does not take itself for the first sees other members than this node does.
+        let must_take_over = wants && !coordinates;
+        self.takeover = self.rank > 0 || must_take_over;
+        Some(now + if must_take_over { TAKE_OVER_PAUSE } else { self.refresh })
+    }
+
+    /// The acting home was not reached. Says whether another one acts now.
+    pub(super) fn handle_lost(&mut self, member: MemberId) -> bool {
+        let was_acting = member == self.acting() && member != self.own;
+        if was_acting {
+            self.turn_to_next();
+        }
+        was_acting
+    }
+
+    fn turn_to_next(&mut self) {
+        self.rank = (self.rank + 1) % (self.homes.len() + 1);
+        self.unanswered = 0;
+        self.takeover = self.rank > 0;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::directory::rendezvous::Key;
+    use shoal_wire::digest::Digest;
+
+    const OWN: MemberId = MemberId([99; 16]);
+
+    fn announcer() -> (Announcer, SwarmConfig) {
+        let config = SwarmConfig::default();
+        let key = Key::of_digest(&Digest::Sha256([7; 32]));
+        let homes = Homes::rank(key, (0..5).map(|index| MemberId([index; 16])));
+        (Announcer::new(OWN, homes, &config), config)
+    }
+
+    #[test]
+    fn an_unanswered_home_is_followed_by_the_next_and_in_the_end_by_oneself() {
+        let (mut announcer, config) = announcer();
+        let first = announcer.acting();
+        let mut acting = Vec::new();
+        for step in 0..8 {
+            announcer.announce(Time::from_micros(step), true, &config);
+            acting.push(announcer.acting());
+        }
+        assert_eq!(acting[0], first);
+        assert_eq!(acting[7], OWN);
+        acting.dedup();
+        assert_eq!(acting.len(), 4, "each home, then oneself");
+    }
+
+    #[test]
+    fn a_better_home_that_coordinates_is_returned_to() {
+        let (mut announcer, config) = announcer();
+        let first = announcer.acting();
+        assert!(announcer.handle_lost(first));
+        assert!(announcer.announce(Time::ZERO, true, &config).0[0].takeover);
+        assert_ne!(announcer.acting(), first);
+        announcer.handle_answer(Time::ZERO, first, true, config.announce_timeout, true);
+        assert_eq!(announcer.acting(), first);
+        assert!(!announcer.takeover);
+    }
+
+    #[test]
+    fn a_home_that_does_not_coordinate_is_asked_to() {
+        let (mut announcer, config) = announcer();
+        announcer.announce(Time::ZERO, true, &config);
+        let next = announcer.handle_answer(Time::ZERO, announcer.acting(), false, config.announce_timeout, true);
+        assert_eq!(next, Some(Time::ZERO + TAKE_OVER_PAUSE));
+        assert!(announcer.announce(Time::ZERO, true, &config).0[0].takeover);
+    }
+}

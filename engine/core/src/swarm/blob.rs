@@ -1,0 +1,212 @@
+//! One blob at a node that wants or holds it: what it has, what is on its way, and who else has what.
+
+use std::collections::BTreeMap;
+
+use shoal_wire::{
+    control::Load,
+    digest::Digest,
+    geometry::{Geometry, PieceIndex},
+    ids::MemberId,
+    piece_map::{PieceMap, PieceRuns},
+};
+
+use super::announcer::Announcer;
+use crate::time::Time;
+
+/// A blob. Each of its pieces is missing, requested, leased or stored, and in one of these states only.
+#[derive(Debug)]
+pub(super) struct Blob {
+    pub(super) digest: Digest,
+    pub(super) geometry: Geometry,
+    pub(super) have: PieceMap,
+    /// Pieces requested from peers.
+    pub(super) requested: PieceMap,
+    /// Pieces that this node fetches from the upstream.
+    pub(super) leased: PieceMap,
+    pub(super) stage: Stage,
+    pub(super) can_lease: bool,
+    /// Pieces that a reader waits for.
+    pub(super) demand: Vec<PieceIndex>,
+    pub(super) neighbours: BTreeMap<MemberId, Neighbour>,
+    /// How many neighbours have each piece.
+    availability: Vec<u16>,
+    pub(super) announcer: Announcer,
+    /// Pieces stored since neighbours were told last.
+    pub(super) untold: Vec<PieceIndex>,
+    pub(super) told_at: Time,
+    /// Requests repeated elsewhere so far.
+    pub(super) hedged: u32,
+    /// How often the whole did not have its digest.
+    pub(super) corrupted: u32,
+    /// Pieces before this one are stored.
+    cursor: u32,
+}
+
+/// How far a blob is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Stage {
+    /// Pieces are missing.
+    Wanted,
+    /// All pieces are stored; the whole is being verified.
+    Complete,
+    /// Verified.
+    Held,
+}
+
+/// Another node in the blob's swarm.
+#[derive(Debug)]
+pub(super) struct Neighbour {
+    pub(super) have: PieceMap,
+    pub(super) wants: bool,
+    /// When this node sent it its whole map last.
+    pub(super) greeted_at: Option<Time>,
+    /// Greetings in a row without an answer.
+    pub(super) unanswered: u32,
+}
+
+impl Neighbour {
+    pub(super) fn new(pieces: u32) -> Self {
+        Self { have: PieceMap::empty(pieces), wants: true, greeted_at: None, unanswered: 0 }
+    }
+}
+
+impl Blob {
+    pub(super) fn new(
+        digest: Digest,
+        geometry: Geometry,
+        have: PieceMap,
+        can_lease: bool,
+        announcer: Announcer,
+    ) -> Self {
+        let pieces = geometry.pieces();
+        let mut blob = Self {
+            digest,
+            geometry,
+            requested: PieceMap::empty(pieces),
+            leased: PieceMap::empty(pieces),
+            stage: if have.is_full() { Stage::Complete } else { Stage::Wanted },
+            have,
+            can_lease,
+            demand: Vec::new(),
+            neighbours: BTreeMap::new(),
+            availability: vec![0; pieces as usize],
+            announcer,
+            untold: Vec::new(),
+            told_at: Time::ZERO,
+            hedged: 0,
+            corrupted: 0,
+            cursor: 0,
+        };
+        blob.move_cursor();
+        blob
+    }
+
+    /// Whether pieces are missing.
+    pub(super) fn is_wanted(&self) -> bool {
+        self.stage == Stage::Wanted
+    }
+
+    /// First missing piece; the number of pieces where none is missing.
+    pub(super) fn cursor(&self) -> u32 {
+        self.cursor
+    }
+
+    /// How many neighbours have `piece`.
+    pub(super) fn availability(&self, piece: PieceIndex) -> u16 {
+        self.availability.get(piece.0 as usize).copied().unwrap_or(0)
+    }
+
+    /// Notes a stored piece; says whether it is new.
+    pub(super) fn store(&mut self, piece: PieceIndex) -> bool {
+        if !self.have.insert(piece) {
+            return false;
+        }
+        self.leased.remove(piece);
+        self.untold.push(piece);
+        if piece.0 == self.cursor {
+            self.move_cursor();
+        }
+        if self.have.is_full() && self.is_wanted() {
+            self.stage = Stage::Complete;
+        }
+        true
+    }
+
+    fn move_cursor(&mut self) {
+        self.cursor = self.have.first_missing(PieceIndex(self.cursor)).map_or(self.geometry.pieces(), |piece| piece.0);
+    }
+
+    /// All pieces turned out wrong.
+    pub(super) fn start_again(&mut self) {
+        let pieces = self.geometry.pieces();
+        self.have = PieceMap::empty(pieces);
+        self.requested = PieceMap::empty(pieces);
+        self.leased = PieceMap::empty(pieces);
+        self.stage = Stage::Wanted;
+        self.untold.clear();
+        self.cursor = 0;
+        self.corrupted += 1;
+    }
+
+    /// Takes over the whole map of a neighbour.
+    pub(super) fn set_neighbour(&mut self, id: MemberId, have: PieceMap, wants: bool) {
+        let pieces = self.geometry.pieces();
+        let neighbour = self.neighbours.entry(id).or_insert_with(|| Neighbour::new(pieces));
+        let previous = std::mem::replace(&mut neighbour.have, have);
+        neighbour.wants = wants;
+        neighbour.unanswered = 0;
+        for piece in previous.iter() {
+            self.availability[piece.0 as usize] -= 1;
+        }
+        for piece in neighbour.have.iter() {
+            self.availability[piece.0 as usize] += 1;
+        }
+    }
+
+    /// Adds pieces that a neighbour got. One that is not known is no neighbour yet: its greeting follows.
+    pub(super) fn extend_neighbour(&mut self, id: MemberId, pieces: &PieceRuns) {
+        let Some(neighbour) = self.neighbours.get_mut(&id) else { return };
+        for piece in pieces.iter().take_while(|&piece| self.geometry.contains(piece)) {
+            if neighbour.have.insert(piece) {
+                self.availability[piece.0 as usize] += 1;
+            }
+        }
+        neighbour.wants &= !neighbour.have.is_full();
+    }
+
+    /// A neighbour turned out not to have a piece.
+    pub(super) fn neighbour_lacks(&mut self, id: MemberId, piece: PieceIndex) {
+        if let Some(neighbour) = self.neighbours.get_mut(&id)
+            && neighbour.have.remove(piece)
+        {
+            self.availability[piece.0 as usize] -= 1;
+        }
+    }
+
+    pub(super) fn remove_neighbour(&mut self, id: MemberId) {
+        let Some(neighbour) = self.neighbours.remove(&id) else { return };
+        for piece in neighbour.have.iter() {
+            self.availability[piece.0 as usize] -= 1;
+        }
+    }
+
+    /// The pieces that neighbours have not been told of, as runs, and nothing untold any more.
+    pub(super) fn take_untold(&mut self) -> PieceRuns {
+        let mut pieces = std::mem::take(&mut self.untold);
+        pieces.sort_unstable();
+        pieces.dedup();
+        PieceRuns::from_ascending(pieces)
+    }
+
+    /// The greeting of this node for this blob.
+    pub(super) fn hello(&self, reply: bool, load: Load) -> shoal_wire::control::ControlMessage {
+        shoal_wire::control::ControlMessage::Hello {
+            digest: self.digest,
+            size: self.geometry.size(),
+            have: self.have.clone(),
+            wants: self.is_wanted(),
+            reply,
+            load,
+        }
+    }
+}

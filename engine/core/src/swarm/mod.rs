@@ -1,0 +1,315 @@
+//! The swarm: getting the pieces of wanted blobs from peers and the upstream, and serving what is here.
+//!
+//! Bounds: blobs by what the driver wants and holds, neighbours by [`SwarmConfig::neighbours_max`], requests by
+//! [`SwarmConfig::requests_max`], uploads by slots and backlog.
+
+mod announcer;
+mod blob;
+mod choice;
+mod holding;
+mod lease_work;
+pub(crate) mod neighbours;
+mod peer;
+mod requests;
+mod transfers;
+mod uploads;
+
+use std::collections::BTreeMap;
+
+use shoal_wire::{
+    control::{Announcement, ControlMessage, UpstreamFailure},
+    digest::Digest,
+    geometry::{Geometry, PieceIndex},
+    ids::MemberId,
+    limits::PEERS_PER_ANSWER,
+    piece_map::PieceMap,
+    transfer::Urgency,
+};
+
+use self::{
+    announcer::Announcer,
+    blob::{Blob, Stage},
+    holding::Holding,
+    peer::Peers,
+    transfers::Transfers,
+    uploads::Uploads,
+};
+use crate::{
+    config::SwarmConfig,
+    directory::{members::AliveMembers, rendezvous::Key},
+    event::{Output, Refusal, UploadId},
+    outbox::Outbox,
+    rng::Stream,
+    time::Time,
+    timers::Timers,
+};
+
+/// How often a blob is started again when its whole turns out wrong, before it fails.
+const CORRUPT_MAX: u32 = 2;
+
+/// What the swarm acts with at one moment: the time, where outputs go, and who is alive.
+pub(crate) struct Surroundings<'a> {
+    pub(crate) now: Time,
+    pub(crate) outbox: &'a mut Outbox,
+    pub(crate) members: &'a AliveMembers,
+}
+
+/// All blobs of this node, and what they share.
+#[derive(Debug)]
+pub(crate) struct Swarm {
+    config: SwarmConfig,
+    random: Stream,
+    blobs: BTreeMap<Digest, Blob>,
+    peers: Peers,
+    transfers: Transfers,
+    uploads: Uploads,
+    holding: Holding,
+    timers: Timers<Timer>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+enum Timer {
+    /// Announce a blob to its homes.
+    Announce(Digest),
+    /// Tell neighbours of new pieces.
+    Tell(Digest),
+    /// Look for stalled transfers, and for requests to make.
+    Requests,
+}
+
+impl Swarm {
+    pub(crate) fn new(config: SwarmConfig, seed: u64) -> Self {
+        Self {
+            config,
+            random: Stream::new(seed, "swarm"),
+            blobs: BTreeMap::new(),
+            peers: Peers::default(),
+            transfers: Transfers::default(),
+            uploads: Uploads::new(),
+            holding: Holding::default(),
+            timers: Timers::new(),
+        }
+    }
+
+    /// A reader wants a blob of which `have` is stored.
+    pub(crate) fn want(
+        &mut self,
+        around: &mut Surroundings<'_>,
+        digest: Digest,
+        size: u64,
+        have: PieceMap,
+        can_lease: bool,
+    ) {
+        let Ok(geometry) = Geometry::of(size) else {
+            let failure = UpstreamFailure::WrongContent;
+            return around.outbox.push(Output::BlobFailed { digest, failure });
+        };
+        if let Some(blob) = self.blobs.get_mut(&digest) {
+            blob.can_lease |= can_lease;
+            return;
+        }
+        self.add(around, digest, geometry, have, can_lease);
+    }
+
+    /// The store holds a verified blob.
+    pub(crate) fn hold(&mut self, around: &mut Surroundings<'_>, digest: Digest, size: u64) {
+        let Ok(geometry) = Geometry::of(size) else { return };
+        if self.blobs.contains_key(&digest) {
+            return self.verified(around, &digest);
+        }
+        self.add(around, digest, geometry, PieceMap::full(geometry.pieces()), false);
+        if let Some(blob) = self.blobs.get_mut(&digest) {
+            blob.stage = Stage::Held;
+        }
+    }
+
+    fn add(
+        &mut self,
+        around: &mut Surroundings<'_>,
+        digest: Digest,
+        geometry: Geometry,
+        have: PieceMap,
+        can_lease: bool,
+    ) {
+        let homes = around.members.homes(Key::of_digest(&digest));
+        let announcer = Announcer::new(around.outbox.own(), homes, &self.config);
+        self.blobs.insert(digest, Blob::new(digest, geometry, have, can_lease, announcer));
+        self.timers.set(Timer::Announce(digest), around.now);
+    }
+
+    /// No reader wants the blob any more, or the store dropped it.
+    pub(crate) fn drop_blob(&mut self, around: &mut Surroundings<'_>, digest: &Digest) {
+        let Some(blob) = self.blobs.remove(digest) else { return };
+        for home in blob.announcer.homes() {
+            around.outbox.send(home, ControlMessage::Withdraw { digest: *digest });
+        }
+        for &neighbour in blob.neighbours.keys() {
+            around.outbox.send(neighbour, ControlMessage::Part { digest: *digest });
+        }
+        self.holding.abandon(around.outbox, digest);
+        for transfer in self.transfers.matching(|transfer| transfer.digest == *digest) {
+            self.cancel(around, transfer);
+        }
+        self.timers.clear(Timer::Announce(*digest));
+        self.timers.clear(Timer::Tell(*digest));
+        self.make_requests(around);
+    }
+
+    /// A reader waits for these pieces.
+    pub(crate) fn demand(&mut self, around: &mut Surroundings<'_>, digest: &Digest, pieces: Vec<PieceIndex>) {
+        if let Some(blob) = self.blobs.get_mut(digest) {
+            blob.demand = pieces;
+            self.make_requests(around);
+        }
+    }
+
+    /// The whole blob has its digest.
+    pub(crate) fn verified(&mut self, around: &mut Surroundings<'_>, digest: &Digest) {
+        let Some(blob) = self.blobs.get_mut(digest) else { return };
+        blob.stage = Stage::Held;
+        blob.demand.clear();
+        self.tell_neighbours(around, digest);
+        if let Some(blob) = self.blobs.get_mut(digest) {
+            // A holder has no news for anybody; who wants its pieces greets it.
+            blob.neighbours.clear();
+            blob.announcer.tell_all();
+            self.timers.set(Timer::Announce(*digest), around.now);
+        }
+    }
+
+    /// The whole blob does not have its digest: its pieces are gone from the store, and are fetched again.
+    pub(crate) fn corrupt(&mut self, around: &mut Surroundings<'_>, digest: &Digest) {
+        for transfer in self.transfers.matching(|transfer| transfer.digest == *digest) {
+            self.cancel(around, transfer);
+        }
+        self.holding.abandon(around.outbox, digest);
+        let Some(blob) = self.blobs.get_mut(digest) else { return };
+        blob.start_again();
+        if blob.corrupted > CORRUPT_MAX {
+            return self.fail(around, digest, UpstreamFailure::WrongContent);
+        }
+        blob.announcer.tell_all();
+        let hello = blob.hello(false, self.uploads.load());
+        for &neighbour in blob.neighbours.keys() {
+            around.outbox.send(neighbour, hello.clone());
+        }
+        self.timers.set(Timer::Announce(*digest), around.now);
+    }
+
+    /// The coordinating home says that nobody can get the blob.
+    pub(crate) fn swarm_failed(
+        &mut self,
+        around: &mut Surroundings<'_>,
+        from: MemberId,
+        digest: &Digest,
+        failure: UpstreamFailure,
+    ) {
+        let is_believed =
+            self.blobs.get(digest).is_some_and(|blob| blob.is_wanted() && blob.announcer.acting() == from);
+        if is_believed {
+            self.fail(around, digest, failure);
+        }
+    }
+
+    fn fail(&mut self, around: &mut Surroundings<'_>, digest: &Digest, failure: UpstreamFailure) {
+        self.drop_blob(around, digest);
+        around.outbox.push(Output::BlobFailed { digest: *digest, failure });
+    }
+
+    /// A peer asks for a piece.
+    pub(crate) fn piece_requested(
+        &mut self,
+        around: &mut Surroundings<'_>,
+        upload: UploadId,
+        from: MemberId,
+        digest: &Digest,
+        piece: PieceIndex,
+        urgency: Urgency,
+    ) {
+        let is_here = self.blobs.get(digest).is_some_and(|blob| blob.have.has(piece));
+        if is_here {
+            self.uploads.request(&self.config, around.outbox, upload, from, urgency);
+        } else {
+            around.outbox.push(Output::Refuse { upload, refusal: Refusal::NotHeld });
+        }
+    }
+
+    /// An upload is over.
+    pub(crate) fn upload_ended(&mut self, around: &mut Surroundings<'_>, upload: UploadId) {
+        self.uploads.ended(&self.config, around.outbox, upload);
+    }
+
+    /// A member became alive: it may be a home now.
+    pub(crate) fn member_up(&mut self, around: &mut Surroundings<'_>, member: MemberId) {
+        self.peers.get_mut(member).note_alive(around.now);
+        for (digest, blob) in &mut self.blobs {
+            if blob.announcer.offer(member) {
+                self.timers.set(Timer::Announce(*digest), around.now);
+            }
+        }
+    }
+
+    /// A member died or left: it serves nothing, and is no home.
+    pub(crate) fn member_gone(&mut self, around: &mut Surroundings<'_>, member: MemberId) {
+        for (digest, blob) in &mut self.blobs {
+            blob.remove_neighbour(member);
+            if blob.announcer.is_home(member) && blob.announcer.set_homes(around.members.homes(Key::of_digest(digest)))
+            {
+                self.timers.set(Timer::Announce(*digest), around.now);
+            }
+        }
+        self.uploads.forget(member);
+        self.lose_transfers_from(around, member);
+        self.peers.remove(member);
+        self.make_requests(around);
+    }
+
+    /// Acts on what is due.
+    pub(crate) fn handle_timeout(&mut self, around: &mut Surroundings<'_>) {
+        while let Some(timer) = self.timers.pop_due(around.now) {
+            match timer {
+                Timer::Announce(digest) => self.announce(around, &digest),
+                Timer::Tell(digest) => self.tell_neighbours(around, &digest),
+                Timer::Requests => {
+                    self.give_up_stalled(around);
+                    self.make_requests(around);
+                }
+            }
+        }
+    }
+
+    pub(crate) fn next_timeout(&self) -> Option<Time> {
+        self.timers.next()
+    }
+
+    /// Tells the homes what this node has, and greets neighbours that are due.
+    fn announce(&mut self, around: &mut Surroundings<'_>, digest: &Digest) {
+        self.greet_neighbours(around, digest);
+        let leases = self.holding.spans(digest);
+        let Some(blob) = self.blobs.get_mut(digest) else { return };
+        let wants = blob.is_wanted();
+        let (recipients, next) = blob.announcer.announce(around.now, wants, &self.config);
+        let unreachable: Vec<_> = blob
+            .neighbours
+            .keys()
+            .copied()
+            .filter(|&id| self.peers.failed_within(around.now, id, self.config.hello_interval))
+            .take(PEERS_PER_ANSWER)
+            .collect();
+        let announcement = Announcement {
+            digest: *digest,
+            size: blob.geometry.size(),
+            have: blob.have.clone(),
+            wants,
+            can_lease: blob.can_lease && wants,
+            takeover: false,
+            leases,
+            unreachable,
+        };
+        for recipient in recipients {
+            let announcement = Announcement { takeover: recipient.takeover, ..announcement.clone() };
+            around.outbox.send(recipient.home, ControlMessage::Announce(announcement));
+        }
+        self.timers.set(Timer::Announce(*digest), next);
+    }
+}

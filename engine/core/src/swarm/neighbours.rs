@@ -1,0 +1,204 @@
+//! Exchange of have-maps with the other nodes of a blob's swarm.
+
+use std::time::Duration;
+
+use shoal_wire::{
+    control::{ControlMessage, Load},
+    digest::Digest,
+    ids::MemberId,
+    piece_map::{PieceMap, PieceRuns},
+};
+
+use super::{
+    Surroundings, Swarm, Timer,
+    blob::{Blob, Neighbour, Stage},
+};
+use crate::time::Time;
+
+/// Greetings without an answer after which a neighbour is given up.
+const UNANSWERED_MAX: u32 = 5;
+
+/// What a greeting says.
+pub(crate) struct Greeting {
+    pub(crate) size: u64,
+    pub(crate) have: PieceMap,
+    pub(crate) wants: bool,
+    pub(crate) reply: bool,
+    pub(crate) load: Load,
+}
+
+impl Swarm {
+    /// A home answered an announcement.
+    pub(crate) fn peers_named(
+        &mut self,
+        around: &mut Surroundings<'_>,
+        from: MemberId,
+        digest: &Digest,
+        peers: &[MemberId],
+        coordinates: bool,
+        refresh: Duration,
+    ) {
+        let Some(blob) = self.blobs.get_mut(digest) else {
+            return around.outbox.send(from, ControlMessage::Withdraw { digest: *digest });
+        };
+        let wants = blob.is_wanted();
+        if let Some(next) = blob.announcer.handle_answer(around.now, from, coordinates, refresh, wants) {
+            self.timers.set(Timer::Announce(*digest), next);
+        }
+        if refresh.is_zero() {
+            self.timers.set(Timer::Announce(*digest), around.now);
+        }
+        if wants {
+            self.meet(around, digest, peers);
+        }
+    }
+
+    /// Greets peers that are not neighbours yet.
+    fn meet(&mut self, around: &mut Surroundings<'_>, digest: &Digest, peers: &[MemberId]) {
+        let load = self.uploads.load();
+        let Some(blob) = self.blobs.get_mut(digest) else { return };
+        for &peer in peers {
+            let is_new = peer != around.outbox.own() && !blob.neighbours.contains_key(&peer);
+            if !is_new || blob.neighbours.len() >= self.config.neighbours || !around.members.contains(peer) {
+                continue;
+            }
+            blob.neighbours.insert(peer, Neighbour::new(blob.geometry.pieces()));
+            greet(blob, around, peer, load);
+        }
+    }
+
+    /// Repeats greetings: those that nobody answered soon, the others now and then, because a delta may be lost.
+    pub(super) fn greet_neighbours(&mut self, around: &mut Surroundings<'_>, digest: &Digest) {
+        let load = self.uploads.load();
+        let Some(blob) = self.blobs.get_mut(digest) else { return };
+        let due: Vec<_> = blob
+            .neighbours
+            .iter()
+            .filter(|(_, neighbour)| {
+                let interval =
+                    if neighbour.unanswered > 0 { self.config.hello_retry } else { self.config.hello_interval };
+                neighbour.greeted_at.is_none_or(|at| around.now.since(at) >= interval)
+            })
+            .map(|(&id, neighbour)| (id, neighbour.unanswered))
+            .collect();
+        for (id, unanswered) in due {
+            if unanswered >= UNANSWERED_MAX {
+                self.peers.get_mut(id).rest(around.now, &self.config);
+                blob.remove_neighbour(id);
+            } else {
+                greet(blob, around, id, load);
+            }
+        }
+    }
+
+    /// A node of the swarm says what it has.
+    pub(crate) fn greeted(
+        &mut self,
+        around: &mut Surroundings<'_>,
+        from: MemberId,
+        digest: &Digest,
+        greeting: Greeting,
+    ) {
+        let Some(blob) = self.blobs.get_mut(digest) else {
+            return around.outbox.send(from, ControlMessage::Part { digest: *digest });
+        };
+        if greeting.size != blob.geometry.size() || greeting.have.pieces() != blob.geometry.pieces() {
+            return;
+        }
+        let peer = self.peers.get_mut(from);
+        peer.note_alive(around.now);
+        peer.note_load(greeting.load);
+        let has_room = blob.neighbours.len() < self.config.neighbours_max || blob.neighbours.contains_key(&from);
+        let is_useful = blob.stage != Stage::Held && has_room;
+        if is_useful {
+            blob.set_neighbour(from, greeting.have, greeting.wants);
+        }
+        if !greeting.reply {
+            around.outbox.send(from, blob.hello(true, self.uploads.load()));
+            if let Some(neighbour) = blob.neighbours.get_mut(&from) {
+                neighbour.greeted_at = Some(around.now);
+            }
+        }
+        self.make_requests(around);
+    }
+
+    /// A neighbour got pieces.
+    pub(crate) fn neighbour_has(
+        &mut self,
+        around: &mut Surroundings<'_>,
+        from: MemberId,
+        digest: &Digest,
+        pieces: &PieceRuns,
+        load: Load,
+    ) {
+        self.peers.get_mut(from).note_load(load);
+        if let Some(blob) = self.blobs.get_mut(digest) {
+            blob.extend_neighbour(from, pieces);
+            self.make_requests(around);
+        }
+    }
+
+    /// A neighbour left the blob's swarm.
+    pub(crate) fn neighbour_parted(&mut self, around: &mut Surroundings<'_>, from: MemberId, digest: &Digest) {
+        for transfer in self.transfers.matching(|transfer| transfer.from == from && transfer.digest == *digest) {
+            self.cancel(around, transfer);
+        }
+        if let Some(blob) = self.blobs.get_mut(digest) {
+            blob.remove_neighbour(from);
+            self.make_requests(around);
+        }
+    }
+
+    /// A peer has room again.
+    pub(crate) fn slot_free(&mut self, around: &mut Surroundings<'_>, from: MemberId, load: Load) {
+        self.peers.get_mut(from).note_free(around.now, load);
+        self.make_requests(around);
+    }
+
+    /// A member was not reached: what was sent to it may be lost.
+    pub(crate) fn unreachable(&mut self, around: &mut Surroundings<'_>, member: MemberId) {
+        self.peers.get_mut(member).rest(around.now, &self.config);
+        for (digest, blob) in &mut self.blobs {
+            if let Some(neighbour) = blob.neighbours.get_mut(&member) {
+                neighbour.greeted_at = None;
+                neighbour.unanswered += 1;
+            }
+            if blob.is_wanted() && blob.announcer.handle_lost(member) {
+                self.timers.set(Timer::Announce(*digest), around.now);
+            }
+        }
+        self.lose_transfers_from(around, member);
+        self.make_requests(around);
+    }
+
+    /// Plans to tell neighbours of a new piece: at once where the last time was a while ago, else with others.
+    pub(super) fn plan_telling(&mut self, now: Time, digest: &Digest) {
+        let Some(blob) = self.blobs.get(digest) else { return };
+        let due = (blob.told_at + self.config.have_interval).max(now);
+        self.timers.set_by(Timer::Tell(*digest), due);
+    }
+
+    /// Tells the neighbours that want pieces which ones are new here.
+    pub(super) fn tell_neighbours(&mut self, around: &mut Surroundings<'_>, digest: &Digest) {
+        let load = self.uploads.load();
+        let Some(blob) = self.blobs.get_mut(digest) else { return };
+        blob.told_at = around.now;
+        let pieces = blob.take_untold();
+        if pieces.is_empty() {
+            return;
+        }
+        for (&neighbour, _) in blob.neighbours.iter().filter(|(_, neighbour)| neighbour.wants) {
+            let message = ControlMessage::Have { digest: *digest, pieces: pieces.clone(), load };
+            around.outbox.send(neighbour, message);
+        }
+    }
+}
+
+fn greet(blob: &mut Blob, around: &mut Surroundings<'_>, peer: MemberId, load: Load) {
+    let hello = blob.hello(false, load);
+    if let Some(neighbour) = blob.neighbours.get_mut(&peer) {
+        neighbour.greeted_at = Some(around.now);
+        neighbour.unanswered += 1;
+    }
+    around.outbox.send(peer, hello);
+}

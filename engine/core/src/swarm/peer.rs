@@ -1,0 +1,118 @@
+//! What a node knows about each peer whatever the blob: how busy, how fast, how reliable.
+
+use std::{collections::BTreeMap, time::Duration};
+
+use shoal_wire::{control::Load, ids::MemberId};
+
+use crate::{config::SwarmConfig, time::Time};
+
+/// Peers by id. Forgotten when membership forgets them, so bounded by it.
+#[derive(Debug, Default)]
+pub(super) struct Peers(BTreeMap<MemberId, Peer>);
+
+/// One peer.
+#[derive(Debug, Default)]
+pub(super) struct Peer {
+    /// Pieces requested from it now.
+    pub(super) in_flight: usize,
+    /// What it last said of its load.
+    load: Load,
+    /// Refused us until this time, unless it says that a slot is free.
+    busy_until: Time,
+    /// Stalled or was not reached: left alone until this time.
+    resting_until: Time,
+    rests: u32,
+    /// When it last was not reached or did not deliver.
+    failed_at: Option<Time>,
+    /// What it delivers, in bytes per second.
+    rate: Option<f64>,
+}
+
+impl Peers {
+    pub(super) fn get_mut(&mut self, id: MemberId) -> &mut Peer {
+        self.0.entry(id).or_default()
+    }
+
+    pub(super) fn get(&self, id: MemberId) -> Option<&Peer> {
+        self.0.get(&id)
+    }
+
+    pub(super) fn remove(&mut self, id: MemberId) {
+        self.0.remove(&id);
+    }
+
+    /// Median rate of the peers that have been measured, in bytes per second.
+    pub(super) fn typical_rate(&self) -> Option<f64> {
+        let mut rates: Vec<_> = self.0.values().filter_map(|peer| peer.rate).collect();
+        rates.sort_by(f64::total_cmp);
+        rates.get(rates.len() / 2).copied()
+    }
+
+    /// When the next peer that is left alone may be asked again.
+    pub(super) fn next_return(&self, now: Time) -> Option<Time> {
+        self.0.values().map(|peer| peer.busy_until.max(peer.resting_until)).filter(|&until| until > now).min()
+    }
+
+    /// Whether `id` was not reached, or did not deliver, within the last `period`.
+    pub(super) fn failed_within(&self, now: Time, id: MemberId, period: Duration) -> bool {
+        self.get(id).and_then(|peer| peer.failed_at).is_some_and(|at| now.since(at) < period)
+    }
+}
+
+impl Peer {
+    /// Whether it may be asked for a piece now.
+    pub(super) fn is_usable(&self, now: Time) -> bool {
+        self.busy_until <= now && self.resting_until <= now
+    }
+
+    /// Order of preference: few requests of ours, then little load, then speed. Slow means under a quarter of `typical`.
+    pub(super) fn burden(&self, typical: Option<f64>) -> (bool, usize, u16) {
+        let is_slow = matches!((self.rate, typical), (Some(rate), Some(typical)) if rate * 4.0 < typical);
+        (is_slow, self.in_flight, u16::from(self.load.active) + u16::from(self.load.queued))
+    }
+
+    pub(super) fn note_load(&mut self, load: Load) {
+        self.load = load;
+    }
+
+    pub(super) fn note_busy(&mut self, now: Time, load: Load, config: &SwarmConfig) {
+        self.load = load;
+        self.busy_until = now + config.busy_retry;
+    }
+
+    pub(super) fn note_free(&mut self, now: Time, load: Load) {
+        self.load = load;
+        self.busy_until = now;
+    }
+
+    /// It delivered: a sample of its rate, and trust again.
+    pub(super) fn note_delivery(&mut self, bytes: u64, elapsed: Duration) {
+        self.measure(bytes, elapsed);
+        self.rests = 0;
+        self.failed_at = None;
+    }
+
+    /// It was overtaken by another peer: at best this fast.
+    pub(super) fn note_overtaken(&mut self, bytes: u64, elapsed: Duration) {
+        self.measure(bytes / 2, elapsed);
+    }
+
+    fn measure(&mut self, bytes: u64, elapsed: Duration) {
+        let sample = bytes as f64 / elapsed.as_secs_f64().max(0.000_1);
+        self.rate = Some(self.rate.map_or(sample, |rate| 0.8 * rate + 0.2 * sample));
+    }
+
+    /// It failed: it rests, longer each time.
+    pub(super) fn rest(&mut self, now: Time, config: &SwarmConfig) {
+        let rest = config.rest_min.saturating_mul(1 << self.rests.min(8)).min(config.rest_max);
+        self.rests += 1;
+        self.resting_until = now + rest;
+        self.failed_at = Some(now);
+    }
+
+    /// It is back: a new life, or a message from it.
+    pub(super) fn note_alive(&mut self, now: Time) {
+        self.resting_until = self.resting_until.min(now);
+        self.failed_at = None;
+    }
+}

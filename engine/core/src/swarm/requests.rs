@@ -1,0 +1,225 @@
+//! Requests for pieces: making them, taking their results, giving up the stalled, repeating the slow.
+
+use shoal_wire::{digest::Digest, geometry::PieceIndex, ids::MemberId, transfer::Urgency};
+
+use super::{
+    Surroundings, Swarm, Timer,
+    choice::{Choice, Chooser},
+    transfers::Transfer,
+};
+use crate::{
+    event::{Output, TransferFailure, TransferId},
+    time::Time,
+};
+
+/// A request is repeated elsewhere at this many times of what it should take: soon where nothing else is left to ask for
+/// or a reader waits for it, late otherwise.
+const HEDGE_LAST: u32 = 2;
+const HEDGE_PREFIX: u32 = 3;
+const HEDGE_ANY: u32 = 5;
+
+impl Swarm {
+    /// Asks for pieces while there are free requests and pieces to be had.
+    pub(super) fn make_requests(&mut self, around: &mut Surroundings<'_>) {
+        while self.transfers.len() < self.config.requests_max {
+            let Some((digest, choice)) = self.choose(around.now) else { break };
+            let urgency = if choice.is_demanded { Urgency::OnDemand } else { Urgency::Bulk };
+            self.request(around, &digest, choice.piece, choice.from, urgency);
+        }
+        self.repeat_slow(around);
+        self.plan_requests(around.now);
+    }
+
+    /// The next request over all blobs: what readers wait for, then the blob with the fewest pieces on their way.
+    fn choose(&mut self, now: Time) -> Option<(Digest, Choice)> {
+        let mut order: Vec<_> = self
+            .blobs
+            .values()
+            .filter(|blob| blob.is_wanted())
+            .map(|blob| (blob.demand.is_empty(), blob.requested.count(), blob.digest))
+            .collect();
+        order.sort_unstable();
+        let mut chooser = Chooser { now, config: &self.config, peers: &self.peers, random: &mut self.random };
+        order.into_iter().find_map(|(_, _, digest)| Some((digest, chooser.choose(self.blobs.get(&digest)?)?)))
+    }
+
+    fn request(
+        &mut self,
+        around: &mut Surroundings<'_>,
+        digest: &Digest,
+        piece: PieceIndex,
+        from: MemberId,
+        urgency: Urgency,
+    ) {
+        let Some(blob) = self.blobs.get_mut(digest) else { return };
+        blob.requested.insert(piece);
+        self.peers.get_mut(from).in_flight += 1;
+        let transfer = self.transfers.start(Transfer {
+            digest: *digest,
+            piece,
+            from,
+            bytes: blob.geometry.len(piece),
+            started_at: around.now,
+            progressed_at: around.now,
+        });
+        around.outbox.push(Output::RequestPiece { transfer, from, digest: *digest, piece, urgency });
+    }
+
+    /// A piece arrived from a peer and is stored.
+    pub(crate) fn piece_stored(&mut self, around: &mut Surroundings<'_>, id: TransferId) {
+        let Some(transfer) = self.close(id) else { return };
+        let elapsed = around.now.since(transfer.started_at);
+        self.transfers.measure(transfer.bytes, elapsed);
+        self.peers.get_mut(transfer.from).note_delivery(transfer.bytes, elapsed);
+        for loser in self.transfers.of_piece(&transfer.digest, transfer.piece) {
+            if let Some(lost) = self.cancel(around, loser) {
+                self.peers.get_mut(lost.from).note_overtaken(lost.bytes, around.now.since(lost.started_at));
+            }
+        }
+        self.stored(around, &transfer.digest, transfer.piece);
+        self.make_requests(around);
+    }
+
+    /// A piece is stored, wherever it came from.
+    pub(super) fn stored(&mut self, around: &mut Surroundings<'_>, digest: &Digest, piece: PieceIndex) {
+        let Some(blob) = self.blobs.get_mut(digest) else { return };
+        if !blob.geometry.contains(piece) || !blob.store(piece) {
+            return;
+        }
+        blob.demand.retain(|&demanded| demanded != piece);
+        let is_last = !blob.is_wanted();
+        if is_last {
+            self.timers.set(Timer::Announce(*digest), around.now);
+        }
+        self.plan_telling(around.now, digest);
+        for transfer in self.transfers.of_piece(digest, piece) {
+            self.cancel(around, transfer);
+        }
+    }
+
+    /// Bytes of a piece arrive.
+    pub(crate) fn piece_progress(&mut self, now: Time, id: TransferId) {
+        if let Some(transfer) = self.transfers.get_mut(id) {
+            transfer.progressed_at = now;
+        }
+    }
+
+    /// A piece did not arrive.
+    pub(crate) fn piece_failed(&mut self, around: &mut Surroundings<'_>, id: TransferId, failure: TransferFailure) {
+        let Some(transfer) = self.close(id) else { return };
+        let peer = self.peers.get_mut(transfer.from);
+        match failure {
+            TransferFailure::Busy(load) => peer.note_busy(around.now, load, &self.config),
+            TransferFailure::Unreachable | TransferFailure::Corrupt => peer.rest(around.now, &self.config),
+            TransferFailure::NotHeld => {
+                if let Some(blob) = self.blobs.get_mut(&transfer.digest) {
+                    blob.neighbour_lacks(transfer.from, transfer.piece);
+                }
+            }
+            TransferFailure::Store => {}
+        }
+        self.make_requests(around);
+    }
+
+    /// Gives up transfers without a byte for too long; their peers rest.
+    pub(super) fn give_up_stalled(&mut self, around: &mut Surroundings<'_>) {
+        let stalled: Vec<_> = self
+            .transfers
+            .iter()
+            .filter(|(_, transfer)| self.transfers.stalls_at(transfer, &self.config) <= around.now)
+            .map(|(id, transfer)| (id, transfer.from))
+            .collect();
+        for (id, from) in stalled {
+            self.cancel(around, id);
+            self.peers.get_mut(from).rest(around.now, &self.config);
+        }
+    }
+
+    /// Ends all transfers from a member that is not there.
+    pub(super) fn lose_transfers_from(&mut self, around: &mut Surroundings<'_>, member: MemberId) {
+        for id in self.transfers.matching(|transfer| transfer.from == member) {
+            self.cancel(around, id);
+        }
+    }
+
+    /// Asks a second peer for pieces that the first is slow to deliver: where nothing else is left to ask for, where a
+    /// reader waits, or where the first is far behind. (Endgame, BEP 3; the tail at scale, Dean and Barroso 2013.)
+    fn repeat_slow(&mut self, around: &mut Surroundings<'_>) {
+        let idle = self.transfers.len() < self.config.requests_max;
+        let late: Vec<_> = self
+            .transfers
+            .iter()
+            .filter(|(_, transfer)| self.hedges_at(transfer, idle).is_some_and(|at| at <= around.now))
+            .map(|(_, transfer)| *transfer)
+            .collect();
+        for transfer in late {
+            if self.transfers.len() > self.config.requests_max {
+                return;
+            }
+            self.repeat(around, &transfer);
+        }
+    }
+
+    fn repeat(&mut self, around: &mut Surroundings<'_>, slow: &Transfer) {
+        let Some(blob) = self.blobs.get_mut(&slow.digest) else { return };
+        let mut chooser =
+            Chooser { now: around.now, config: &self.config, peers: &self.peers, random: &mut self.random };
+        let Some(from) = chooser.another_source(blob, slow.piece, slow.from) else { return };
+        blob.hedged += 1;
+        self.request(around, &slow.digest, slow.piece, from, Urgency::Bulk);
+    }
+
+    /// When a transfer may be repeated elsewhere; `None` where it already is, or the blob's share of repeats is spent.
+    fn hedges_at(&self, transfer: &Transfer, idle: bool) -> Option<Time> {
+        let blob = self.blobs.get(&transfer.digest)?;
+        let share = (blob.geometry.pieces() / 50).max(4);
+        if blob.hedged >= share || self.transfers.of_piece(&transfer.digest, transfer.piece).len() > 1 {
+            return None;
+        }
+        let factor = if idle {
+            HEDGE_LAST
+        } else if transfer.piece.0 == blob.cursor() {
+            HEDGE_PREFIX
+        } else {
+            HEDGE_ANY
+        };
+        self.transfers.hedges_at(transfer, factor, &self.config)
+    }
+
+    /// Plans the next look: when a transfer stalls or is late, or when a peer that is left alone may be asked again.
+    fn plan_requests(&mut self, now: Time) {
+        let idle = self.transfers.len() < self.config.requests_max;
+        let stalls = self.transfers.iter().map(|(_, transfer)| self.transfers.stalls_at(transfer, &self.config));
+        let hedges = self
+            .transfers
+            .iter()
+            .filter_map(|(_, transfer)| self.hedges_at(transfer, idle))
+            // One that is late already found no second source; it is looked at again when something changes.
+            .filter(|&at| at > now);
+        let wants = idle && self.blobs.values().any(super::blob::Blob::is_wanted);
+        let returns = self.peers.next_return(now).filter(|_| wants);
+        match stalls.chain(hedges).chain(returns).min() {
+            Some(at) => self.timers.set(Timer::Requests, at),
+            None => self.timers.clear(Timer::Requests),
+        }
+    }
+
+    /// Gives up a transfer whose result is of no use.
+    pub(super) fn cancel(&mut self, around: &mut Surroundings<'_>, id: TransferId) -> Option<Transfer> {
+        let transfer = self.close(id)?;
+        around.outbox.push(Output::CancelTransfer { transfer: id });
+        Some(transfer)
+    }
+
+    /// Takes a transfer off the books.
+    fn close(&mut self, id: TransferId) -> Option<Transfer> {
+        let transfer = self.transfers.remove(id)?;
+        let peer = self.peers.get_mut(transfer.from);
+        peer.in_flight = peer.in_flight.saturating_sub(1);
+        let is_repeated = !self.transfers.of_piece(&transfer.digest, transfer.piece).is_empty();
+        if !is_repeated && let Some(blob) = self.blobs.get_mut(&transfer.digest) {
+            blob.requested.remove(transfer.piece);
+        }
+        Some(transfer)
+    }
+}

@@ -1,0 +1,85 @@
+//! Pieces on their way from peers, and which of them take too long.
+
+use std::{collections::BTreeMap, time::Duration};
+
+use shoal_wire::{digest::Digest, geometry::PieceIndex, ids::MemberId};
+
+use crate::{config::SwarmConfig, event::TransferId, time::Time};
+
+/// One request for one piece.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Transfer {
+    pub(super) digest: Digest,
+    pub(super) piece: PieceIndex,
+    pub(super) from: MemberId,
+    pub(super) bytes: u64,
+    pub(super) started_at: Time,
+    pub(super) progressed_at: Time,
+}
+
+/// All requests under way, at most a few, and what the last ones took.
+#[derive(Debug, Default)]
+pub(super) struct Transfers {
+    open: BTreeMap<TransferId, Transfer>,
+    last: u64,
+    /// Seconds that a byte takes, averaged over the last transfers.
+    seconds_per_byte: Option<f64>,
+}
+
+impl Transfers {
+    pub(super) fn len(&self) -> usize {
+        self.open.len()
+    }
+
+    pub(super) fn start(&mut self, transfer: Transfer) -> TransferId {
+        self.last += 1;
+        let id = TransferId(self.last);
+        self.open.insert(id, transfer);
+        id
+    }
+
+    pub(super) fn get_mut(&mut self, id: TransferId) -> Option<&mut Transfer> {
+        self.open.get_mut(&id)
+    }
+
+    pub(super) fn remove(&mut self, id: TransferId) -> Option<Transfer> {
+        self.open.remove(&id)
+    }
+
+    pub(super) fn iter(&self) -> impl Iterator<Item = (TransferId, &Transfer)> {
+        self.open.iter().map(|(&id, transfer)| (id, transfer))
+    }
+
+    /// The transfers for one piece.
+    pub(super) fn of_piece(&self, digest: &Digest, piece: PieceIndex) -> Vec<TransferId> {
+        self.matching(|transfer| transfer.digest == *digest && transfer.piece == piece)
+    }
+
+    pub(super) fn matching(&self, matches: impl Fn(&Transfer) -> bool) -> Vec<TransferId> {
+        self.iter().filter(|(_, transfer)| matches(transfer)).map(|(id, _)| id).collect()
+    }
+
+    /// Takes what a finished transfer took into the average.
+    pub(super) fn measure(&mut self, bytes: u64, elapsed: Duration) {
+        let sample = elapsed.as_secs_f64() / bytes.max(1) as f64;
+        self.seconds_per_byte = Some(self.seconds_per_byte.map_or(sample, |mean| 0.9 * mean + 0.1 * sample));
+    }
+
+    /// What a piece of `bytes` should take.
+    pub(super) fn expected(&self, bytes: u64) -> Option<Duration> {
+        self.seconds_per_byte.map(|seconds| Duration::from_secs_f64((seconds * bytes as f64).min(600.0)))
+    }
+
+    /// When a transfer has stalled unless a byte arrives.
+    pub(super) fn stalls_at(&self, transfer: &Transfer, config: &SwarmConfig) -> Time {
+        let patience =
+            self.expected(transfer.bytes).map_or(config.stall_unknown, |expected| (expected * 4).max(config.stall_min));
+        transfer.progressed_at + patience
+    }
+
+    /// When a transfer is old enough to be repeated elsewhere, by `factor` of what it should take.
+    pub(super) fn hedges_at(&self, transfer: &Transfer, factor: u32, config: &SwarmConfig) -> Option<Time> {
+        let expected = self.expected(transfer.bytes)?;
+        Some(transfer.started_at + (expected * factor).max(config.hedge_min))
+    }
+}

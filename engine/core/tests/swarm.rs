@@ -1,0 +1,161 @@
+//! Whole swarms in virtual time: every wanter that lives gets its blob, whatever the network does.
+//!
+//! `SHOAL_SEED=<seed> cargo test -p shoal-core --test swarm replay -- --nocapture` replays one seed and prints what
+//! became of it; `SHOAL_SEEDS=<first>..<last>` changes the range of the storms.
+
+mod world;
+
+use std::time::Duration;
+
+use world::{Setting, World};
+
+const MIB: u64 = 1024 * 1024;
+
+/// All nodes want one blob at once; returns the time that the last one needed, over what one node alone would need.
+fn cold_start(setting: Setting, size: u64, seed: u64) -> (f64, World) {
+    let mut world = World::new(setting, seed);
+    world.form();
+    let digest = world.blob(size);
+    let start = world.now;
+    for index in 0..world.members.len() {
+        world.want(index, digest);
+    }
+    let all = world.members.len();
+    assert!(
+        world.run_until(Duration::from_secs(300), |world| world.finished(&digest) == all),
+        "seed {seed}: only {} of {all} nodes finished",
+        world.finished(&digest)
+    );
+    let bound = size as f64 / world.setting.link.min(world.setting.upstream);
+    (world.now.since(start).as_secs_f64() / bound, world)
+}
+
+#[test]
+fn a_cold_start_takes_little_more_than_one_node_needs() {
+    for nodes in [1, 2, 4, 8, 16, 50] {
+        let (ratio, world) = cold_start(Setting { nodes, ..Setting::default() }, 50 * MIB, 1);
+        let copies = world.upstream_bytes as f64 / (50 * MIB) as f64;
+        println!(
+            "{nodes} nodes: {ratio:.3} x the bound, {copies:.3} upstream copies, {} duplicates, {} messages",
+            world.duplicates, world.control_messages
+        );
+        assert!(ratio < 1.25, "{nodes} nodes took {ratio:.3} x the bound");
+        assert!(copies <= 1.02, "{nodes} nodes took {copies:.3} copies");
+    }
+}
+
+/// What a storm does to a swarm, drawn from its seed.
+struct Storm {
+    setting: Setting,
+    size: u64,
+    /// When whom to crash, and whether it comes back, in order.
+    crashes: Vec<(Duration, usize, bool)>,
+    /// When each node begins to want the blob.
+    arrivals: Vec<Duration>,
+}
+
+impl Storm {
+    fn draw(seed: u64) -> Self {
+        let mut random = shoal_core::rng::Stream::new(seed, "storm");
+        let nodes = 50;
+        let setting = Setting {
+            nodes,
+            gossip_loss: random.unit() * 0.10,
+            control_loss: random.unit() * 0.05,
+            hanging_transfers: random.unit() * 0.01,
+            ranges: !random.chance(0.1),
+            ..Setting::default()
+        };
+        let spread = if random.chance(0.5) { Duration::ZERO } else { Duration::from_secs(3) };
+        let arrivals = (0..nodes).map(|_| random.between(Duration::ZERO, spread)).collect();
+        let count = random.below(11);
+        let mut crashes: Vec<_> = (0..count)
+            .map(|_| {
+                let at = random.between(Duration::ZERO, Duration::from_secs(4));
+                // Node 0 stays: it is the seed through which others come back.
+                (at, 1 + random.below(nodes - 1), random.chance(0.3))
+            })
+            .collect();
+        crashes.sort_unstable();
+        // 200 pieces of 256 KiB.
+        Self { setting, size: 50 * MIB, crashes, arrivals }
+    }
+
+    /// Runs the storm; every survivor must finish. Returns the world for further questions.
+    fn run(self, seed: u64, traced: bool) -> World {
+        let replay =
+            format!("replay with: SHOAL_SEED={seed} cargo test -p shoal-core --test swarm replay -- --nocapture");
+        let mut world = if traced { World::traced(self.setting, seed) } else { World::new(self.setting, seed) };
+        world.form();
+        let digest = world.blob(self.size);
+        let start = world.now;
+        let mut plan: Vec<_> = self.arrivals.into_iter().enumerate().map(|(node, at)| (at, node, None)).collect();
+        plan.extend(self.crashes.into_iter().map(|(at, node, returns)| (at, node, Some(returns))));
+        plan.sort_unstable();
+        let mut returning = Vec::new();
+        for (at, node, crash) in plan {
+            world.run_for((start + at).since(world.now));
+            match crash {
+                None if world.members[node].is_up => world.want(node, digest),
+                None => {}
+                Some(returns) => {
+                    world.crash(node);
+                    if returns && !returning.contains(&node) {
+                        returning.push(node);
+                    }
+                }
+            }
+        }
+        for node in returning {
+            world.restart(node);
+            world.want(node, digest);
+        }
+        let done = world.run_until(Duration::from_secs(120), |world| world.finished(&digest) == world.up());
+        let stuck: Vec<_> = (0..world.members.len())
+            .filter(|&node| world.members[node].is_up && !world.members[node].finished.contains_key(&digest))
+            .map(|node| (node, world.members[node].store[&digest].count(), world.members[node].failed.get(&digest)))
+            .collect();
+        assert!(done, "seed {seed}: nodes that did not finish (node, pieces, failure): {stuck:?}\n{replay}");
+        let copies = world.upstream_bytes as f64 / self.size as f64;
+        assert!(copies <= 3.0, "seed {seed}: {copies:.2} upstream copies\n{replay}");
+        world
+    }
+}
+
+/// `SHOAL_SEEDS=first..last`, or the default range.
+fn seeds() -> std::ops::Range<u64> {
+    let Ok(text) = std::env::var("SHOAL_SEEDS") else { return 0..1000 };
+    let (first, last) = text.split_once("..").expect("SHOAL_SEEDS is written first..last");
+    first.parse().expect("a number")..last.parse().expect("a number")
+}
+
+#[test]
+fn every_survivor_of_a_storm_finishes() {
+    let seeds = seeds();
+    let threads = std::thread::available_parallelism().map_or(1, usize::from);
+    std::thread::scope(|scope| {
+        for thread in 0..threads {
+            let mine = seeds.clone().skip(thread).step_by(threads);
+            scope.spawn(move || mine.for_each(|seed| drop(Storm::draw(seed).run(seed, false))));
+        }
+    });
+}
+
+#[test]
+fn the_same_seed_gives_the_same_trace() {
+    for seed in [3, 14] {
+        let first = Storm::draw(seed).run(seed, true).trace();
+        let second = Storm::draw(seed).run(seed, true).trace();
+        assert!(first.is_some() && first == second, "seed {seed} gave two traces");
+    }
+    let (one, other) = (Storm::draw(3).run(3, true).trace(), Storm::draw(4).run(4, true).trace());
+    assert_ne!(one, other, "different seeds give different runs");
+}
+
+#[test]
+fn replay() {
+    let Some(seed) = std::env::var("SHOAL_SEED").ok().and_then(|text| text.parse().ok()) else { return };
+    let world = Storm::draw(seed).run(seed, false);
+    let copies = world.upstream_bytes as f64 / (50 * MIB) as f64;
+    println!("seed {seed}: all {} survivors finished, {copies:.3} upstream copies", world.up());
+}

@@ -1,0 +1,556 @@
+//! A whole cluster in virtual time: real nodes, a made-up network, an upstream and links with rates.
+//!
+//! Links serve pieces in order (first come, first served), which has the throughput of fair sharing. Control messages
+//! take a latency and may be lost; datagrams too. Everything follows from one seed.
+
+pub(crate) mod links;
+pub(crate) mod schedule;
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    net::{Ipv4Addr, SocketAddr, SocketAddrV4},
+    time::Duration,
+};
+
+use shoal_core::{
+    config::CoreConfig,
+    event::{FetchFailure, HeldLease, Input, Output, Refusal, TransferFailure, TransferId, UploadId},
+    node::Node,
+    rng::Stream,
+    time::Time,
+};
+use shoal_wire::{
+    control::{NameOutcome, UpstreamFailure},
+    digest::Digest,
+    geometry::{Geometry, PieceIndex},
+    ids::{Generation, Incarnation, MemberId, PublicKey},
+    member::MemberRecord,
+    piece_map::PieceMap,
+    version::PROTOCOL_VERSION,
+};
+
+use self::{links::Link, schedule::Schedule};
+
+/// What the network and the nodes are like.
+#[derive(Clone, Debug)]
+pub(crate) struct Setting {
+    pub(crate) nodes: usize,
+    /// Bytes per second of each node, each way.
+    pub(crate) link: f64,
+    /// Bytes per second of the upstream.
+    pub(crate) upstream: f64,
+    /// Share of datagrams that are lost, 0 to 1.
+    pub(crate) gossip_loss: f64,
+    /// Share of control messages that are lost, 0 to 1.
+    pub(crate) control_loss: f64,
+    /// Share of piece transfers that hang for ever, 0 to 1.
+    pub(crate) hanging_transfers: f64,
+    /// Whether the upstream honours ranges.
+    pub(crate) ranges: bool,
+    pub(crate) config: CoreConfig,
+}
+
+impl Default for Setting {
+    fn default() -> Self {
+        Self {
+            nodes: 8,
+            link: 25e6,
+            upstream: 25e6,
+            gossip_loss: 0.0,
+            control_loss: 0.0,
+            hanging_transfers: 0.0,
+            ranges: true,
+            config: CoreConfig::default(),
+        }
+    }
+}
+
+/// One thing that happens.
+#[derive(Debug)]
+enum Event {
+    Wake,
+    Input(Input),
+    /// A piece request reaches its uploader.
+    Asked {
+        transfer: TransferId,
+        requester: usize,
+        digest: Digest,
+        piece: PieceIndex,
+        urgency: shoal_wire::transfer::Urgency,
+    },
+    /// A piece is through the uploader's link and the requester's.
+    Delivered {
+        transfer: TransferId,
+        uploader: usize,
+        upload: UploadId,
+    },
+    /// The next piece of a lease is through the upstream's link and the holder's.
+    Fetched {
+        lease: HeldLease,
+    },
+    Verified {
+        digest: Digest,
+    },
+}
+
+/// A fetch from the upstream under way.
+#[derive(Clone, Copy, Debug)]
+struct Fetch {
+    digest: Digest,
+    next: u32,
+    end: u32,
+}
+
+/// A request that an uploader has.
+#[derive(Clone, Copy, Debug)]
+struct Upload {
+    transfer: TransferId,
+    requester: usize,
+    requester_life: u32,
+    digest: Digest,
+    piece: PieceIndex,
+}
+
+/// One node with its links and its store.
+pub(crate) struct Member {
+    pub(crate) node: Node,
+    pub(crate) is_up: bool,
+    life: u32,
+    up: Link,
+    down: Link,
+    fetches: BTreeMap<HeldLease, Fetch>,
+    uploads: BTreeMap<UploadId, Upload>,
+    open: BTreeSet<TransferId>,
+    wanted_pieces: BTreeMap<TransferId, (Digest, PieceIndex)>,
+    pub(crate) store: BTreeMap<Digest, PieceMap>,
+    pub(crate) finished: BTreeMap<Digest, Time>,
+    pub(crate) failed: BTreeMap<Digest, UpstreamFailure>,
+    pub(crate) answers: Vec<NameOutcome>,
+    pub(crate) served: u64,
+}
+
+/// The cluster.
+pub(crate) struct World {
+    pub(crate) now: Time,
+    pub(crate) setting: Setting,
+    pub(crate) members: Vec<Member>,
+    by_id: BTreeMap<MemberId, usize>,
+    schedule: Schedule<(usize, u32, Event)>,
+    random: Stream,
+    upstream: Link,
+    pub(crate) upstream_bytes: u64,
+    pub(crate) upstream_questions: u64,
+    pub(crate) upstream_failure: Option<UpstreamFailure>,
+    pub(crate) duplicates: u64,
+    pub(crate) control_messages: u64,
+    uploads: u64,
+    sizes: BTreeMap<Digest, u64>,
+    trace: Option<blake3::Hasher>,
+    seed: u64,
+}
+
+const LATENCY: Duration = Duration::from_micros(300);
+const VERIFYING: Duration = Duration::from_millis(1);
+
+fn address(index: usize) -> SocketAddr {
+    let index = u32::try_from(index).expect("few nodes");
+    SocketAddr::V4(SocketAddrV4::new(Ipv4Addr::from(0x0a00_0001 + index), 5001))
+}
+
+fn record(index: usize, generation: u64) -> MemberRecord {
+    let mut key = [0; 32];
+    key[..8].copy_from_slice(&(index as u64 + 1).to_be_bytes());
+    MemberRecord {
+        public_key: PublicKey(key),
+        generation: Generation(generation),
+        incarnation: Incarnation(0),
+        address: address(index),
+        zone: String::new(),
+        version: u16::from(PROTOCOL_VERSION),
+        upload_bytes_per_s: 0,
+    }
+}
+
+impl World {
+    pub(crate) fn new(setting: Setting, seed: u64) -> Self {
+        let mut world = Self {
+            now: Time::from_micros(1),
+            members: Vec::new(),
+            by_id: BTreeMap::new(),
+            schedule: Schedule::new(),
+            random: Stream::new(seed, "world"),
+            upstream: Link::new(setting.upstream),
+            upstream_bytes: 0,
+            upstream_questions: 0,
+            upstream_failure: None,
+            duplicates: 0,
+            control_messages: 0,
+            uploads: 0,
+            sizes: BTreeMap::new(),
+            trace: None,
+            seed,
+            setting,
+        };
+        for index in 0..world.setting.nodes {
+            let member = world.new_member(index, 1, 0);
+            world.by_id.insert(member.node.id(), index);
+            world.members.push(member);
+        }
+        world
+    }
+
+    /// A world that keeps a hash of everything that its nodes do.
+    pub(crate) fn traced(setting: Setting, seed: u64) -> Self {
+        Self { trace: Some(blake3::Hasher::new()), ..Self::new(setting, seed) }
+    }
+
+    pub(crate) fn trace(&self) -> Option<blake3::Hash> {
+        self.trace.as_ref().map(blake3::Hasher::finalize)
+    }
+
+    fn new_member(&self, index: usize, generation: u64, life: u32) -> Member {
+        let seed = self.seed.wrapping_mul(1_000_003).wrapping_add(index as u64) ^ generation << 48;
+        Member {
+            node: Node::new(self.setting.config.clone(), record(index, generation), seed, self.now),
+            is_up: true,
+            life,
+            up: Link::new(self.setting.link),
+            down: Link::new(self.setting.link),
+            fetches: BTreeMap::new(),
+            uploads: BTreeMap::new(),
+            open: BTreeSet::new(),
+            wanted_pieces: BTreeMap::new(),
+            store: BTreeMap::new(),
+            finished: BTreeMap::new(),
+            failed: BTreeMap::new(),
+            answers: Vec::new(),
+            served: 0,
+        }
+    }
+
+    /// All nodes join through node 0; returns once every node knows all others.
+    pub(crate) fn form(&mut self) {
+        for index in 0..self.members.len() {
+            self.input(index, Input::Seeds(vec![address(0)]));
+        }
+        let all = self.members.len();
+        let formed = self.run_until(Duration::from_secs(60), |world| {
+            world.members.iter().all(|member| member.node.membership().alive_count() == all)
+        });
+        assert!(formed, "seed {}: the cluster did not form within 60 s", self.seed);
+        // Homes wait a little longer while membership has just changed.
+        self.run_for(Duration::from_secs(4));
+    }
+
+    pub(crate) fn blob(&mut self, size: u64) -> Digest {
+        let digest = Digest::Sha256(*blake3::hash(&(self.sizes.len() as u64).to_be_bytes()).as_bytes());
+        self.sizes.insert(digest, size);
+        digest
+    }
+
+    pub(crate) fn want(&mut self, index: usize, digest: Digest) {
+        let geometry = self.geometry(&digest);
+        let member = &mut self.members[index];
+        let have = member.store.entry(digest).or_insert_with(|| PieceMap::empty(geometry.pieces())).clone();
+        self.input(index, Input::Want { digest, size: geometry.size(), have, can_lease: true });
+    }
+
+    pub(crate) fn crash(&mut self, index: usize) {
+        let member = &mut self.members[index];
+        member.is_up = false;
+        member.life += 1;
+    }
+
+    /// A crashed node comes back with an empty store and a new generation.
+    pub(crate) fn restart(&mut self, index: usize) {
+        let (life, generation) = (self.members[index].life, u64::from(self.members[index].life) + 1);
+        self.members[index] = self.new_member(index, generation, life);
+        let seeds = (0..self.members.len()).filter(|&other| other != index).take(3).map(address).collect();
+        self.input(index, Input::Seeds(seeds));
+    }
+
+    pub(crate) fn finished(&self, digest: &Digest) -> usize {
+        self.members.iter().filter(|member| member.is_up && member.finished.contains_key(digest)).count()
+    }
+
+    pub(crate) fn up(&self) -> usize {
+        self.members.iter().filter(|member| member.is_up).count()
+    }
+
+    pub(crate) fn geometry(&self, digest: &Digest) -> Geometry {
+        Geometry::of(self.sizes[digest]).expect("small blobs")
+    }
+
+    pub(crate) fn index_of(&self, id: MemberId) -> usize {
+        self.by_id[&id]
+    }
+
+    pub(crate) fn random(&mut self) -> &mut Stream {
+        &mut self.random
+    }
+
+    pub(crate) fn run_for(&mut self, time: Duration) {
+        self.run_until(time, |_| false);
+    }
+
+    /// Runs until `done`, for at most `time`; says whether it became true.
+    pub(crate) fn run_until(&mut self, time: Duration, done: impl Fn(&Self) -> bool) -> bool {
+        let end = self.now + time;
+        while !done(self) {
+            match self.schedule.next_time() {
+                Some(at) if at <= end => self.step(),
+                _ => {
+                    self.now = end;
+                    return done(self);
+                }
+            }
+        }
+        true
+    }
+
+    fn step(&mut self) {
+        let Some((at, (index, life, event))) = self.schedule.pop() else { return };
+        self.now = at;
+        if !self.members[index].is_up || self.members[index].life != life {
+            return;
+        }
+        match event {
+            Event::Wake => self.input(index, Input::Timeout),
+            Event::Input(input) => self.input(index, input),
+            Event::Asked { transfer, requester, digest, piece, urgency } => {
+                self.uploads += 1;
+                let upload = UploadId(self.uploads);
+                let requester_life = self.members[requester].life;
+                let entry = Upload { transfer, requester, requester_life, digest, piece };
+                self.members[index].uploads.insert(upload, entry);
+                let from = self.members[requester].node.id();
+                self.input(index, Input::PieceRequested { upload, from, digest, piece, urgency });
+            }
+            Event::Delivered { transfer, uploader, upload } => self.deliver(index, transfer, uploader, upload),
+            Event::Fetched { lease } => self.fetched(index, lease),
+            Event::Verified { digest } => {
+                let now = self.now;
+                self.members[index].finished.entry(digest).or_insert(now);
+                self.input(index, Input::Verified { digest });
+            }
+        }
+    }
+
+    /// Gives one input to a node and acts on all that comes out.
+    pub(crate) fn input(&mut self, index: usize, input: Input) {
+        let now = self.now;
+        self.members[index].node.handle(now, input);
+        while let Some(output) = self.members[index].node.poll_output() {
+            if let Some(trace) = &mut self.trace {
+                trace.update(format!("{now:?} {index} {output:?}\n").as_bytes());
+            }
+            self.act(index, output);
+        }
+        if let Some(at) = self.members[index].node.next_timeout() {
+            let life = self.members[index].life;
+            self.schedule.wake(index, at.max(now + Duration::from_micros(1)), (index, life, Event::Wake));
+        }
+    }
+
+    fn after(&mut self, index: usize, delay: Duration, event: Event) {
+        let life = self.members[index].life;
+        self.schedule.push(self.now + delay, (index, life, event));
+    }
+
+    fn latency(&mut self) -> Duration {
+        LATENCY + Duration::from_micros(self.random.below(200) as u64)
+    }
+
+    fn chance(&mut self, share: f64) -> bool {
+        share > 0.0 && (self.random.below(1_000_000) as f64) < share * 1e6
+    }
+
+    fn act(&mut self, index: usize, output: Output) {
+        match output {
+            Output::Gossip { to, packet } => self.send_gossip(index, to, packet),
+            Output::Control { to, message } => self.send_control(index, to, message),
+            Output::Answer { outcome, .. } => self.members[index].answers.push(outcome),
+            Output::AskUpstream { lookup, name } => {
+                self.upstream_questions += 1;
+                let outcome = self.upstream_answer(&name);
+                self.after(index, Duration::from_millis(20), Event::Input(Input::UpstreamSaid { lookup, outcome }));
+            }
+            Output::RequestPiece { transfer, from, digest, piece, urgency } => {
+                let member = &mut self.members[index];
+                member.open.insert(transfer);
+                member.wanted_pieces.insert(transfer, (digest, piece));
+                let uploader = self.by_id[&from];
+                let delay = self.latency();
+                self.after(uploader, delay, Event::Asked { transfer, requester: index, digest, piece, urgency });
+            }
+            Output::CancelTransfer { transfer } => self.cancel(index, transfer),
+            Output::Serve { upload } => self.serve(index, upload),
+            Output::Refuse { upload, refusal } => self.refuse(index, upload, refusal),
+            Output::FetchUpstream { lease, digest, first, count } => {
+                self.members[index].fetches.insert(lease, Fetch { digest, next: first.0, end: first.0 + count });
+                self.start_fetch(index, lease, count);
+            }
+            Output::CutFetch { lease, end } => self.cut(index, lease, end),
+            Output::BlobFailed { digest, failure } => {
+                self.members[index].failed.insert(digest, failure);
+            }
+            Output::Member(_) => {}
+        }
+    }
+
+    fn upstream_answer(&self, name: &shoal_wire::name::Name) -> NameOutcome {
+        if let Some(failure) = self.upstream_failure {
+            return NameOutcome::Failed(failure);
+        }
+        match self.sizes.iter().next() {
+            Some((&digest, &size)) if name.repository == "known" => {
+                NameOutcome::Found(shoal_wire::name::Descriptor { media_type: "application/x".into(), digest, size })
+            }
+            _ => NameOutcome::Failed(UpstreamFailure::NotFound),
+        }
+    }
+
+    fn send_gossip(&mut self, index: usize, to: SocketAddr, packet: shoal_wire::gossip::GossipPacket) {
+        let Some(target) = (0..self.members.len()).find(|&other| address(other) == to) else { return };
+        if self.chance(self.setting.gossip_loss) {
+            return;
+        }
+        let delay = self.latency();
+        self.after(target, delay, Event::Input(Input::Gossip { from: address(index), packet }));
+    }
+
+    fn send_control(&mut self, index: usize, to: MemberId, message: shoal_wire::control::ControlMessage) {
+        self.control_messages += 1;
+        let Some(&target) = self.by_id.get(&to) else { return };
+        if !self.members[target].is_up {
+            // A connection to a dead host ends by its idle timeout.
+            return self.after(index, Duration::from_secs(10), Event::Input(Input::ControlLost { to }));
+        }
+        if self.chance(self.setting.control_loss) {
+            return;
+        }
+        let delay = self.latency();
+        let from = self.members[index].node.id();
+        self.after(target, delay, Event::Input(Input::Control { from, message }));
+    }
+
+    fn cancel(&mut self, index: usize, transfer: TransferId) {
+        self.members[index].open.remove(&transfer);
+        let found = self.members.iter().enumerate().find_map(|(uploader, member)| {
+            let (&upload, _) =
+                member.uploads.iter().find(|(_, entry)| entry.transfer == transfer && entry.requester == index)?;
+            Some((uploader, upload))
+        });
+        if let Some((uploader, upload)) = found {
+            self.members[uploader].uploads.remove(&upload);
+            let delay = self.latency();
+            self.after(uploader, delay, Event::Input(Input::UploadEnded { upload }));
+        }
+    }
+
+    fn serve(&mut self, index: usize, upload: UploadId) {
+        let Some(entry) = self.members[index].uploads.get(&upload).copied() else { return };
+        let has = self.members[index].store.get(&entry.digest).is_some_and(|store| store.has(entry.piece));
+        assert!(has, "seed {}: node {index} serves a piece that it does not have", self.seed);
+        if self.chance(self.setting.hanging_transfers) {
+            // The requester gives up; the uploader notices when the stream is reset.
+            return;
+        }
+        let bytes = self.geometry(&entry.digest).len(entry.piece) as f64;
+        let sent = self.members[index].up.serve(self.now, bytes);
+        let received = self.members[entry.requester].down.serve(self.now, bytes);
+        let delay = sent.max(received).since(self.now) + LATENCY;
+        self.members[index].served += 1;
+        let event = Event::Delivered { transfer: entry.transfer, uploader: index, upload };
+        self.schedule.push(self.now + delay, (entry.requester, entry.requester_life, event));
+        // The uploader's side ends whatever becomes of the requester.
+        self.after(index, sent.since(self.now), Event::Input(Input::UploadEnded { upload }));
+    }
+
+    fn deliver(&mut self, index: usize, transfer: TransferId, uploader: usize, upload: UploadId) {
+        self.members[uploader].uploads.remove(&upload);
+        if !self.members[index].open.remove(&transfer) {
+            return;
+        }
+        let (digest, piece) = self.members[index].wanted_pieces[&transfer];
+        let injector = self.members[uploader].node.id();
+        self.store(index, digest, piece);
+        self.input(index, Input::PieceStored { transfer, injector });
+    }
+
+    fn refuse(&mut self, index: usize, upload: UploadId, refusal: Refusal) {
+        let Some(entry) = self.members[index].uploads.remove(&upload) else { return };
+        let failure = match refusal {
+            Refusal::Busy(load) => TransferFailure::Busy(load),
+            Refusal::NotHeld => TransferFailure::NotHeld,
+        };
+        if self.members[entry.requester].open.remove(&entry.transfer) {
+            let delay = self.latency();
+            let input = Input::PieceFailed { transfer: entry.transfer, failure };
+            self.schedule.push(self.now + delay, (entry.requester, entry.requester_life, Event::Input(input)));
+        }
+    }
+
+    fn start_fetch(&mut self, index: usize, lease: HeldLease, count: u32) {
+        let digest = self.members[index].fetches[&lease].digest;
+        let request = Duration::from_millis(5);
+        let is_whole = count == self.geometry(&digest).pieces();
+        let failure = match self.upstream_failure {
+            Some(failure) => Some(FetchFailure::Upstream(failure)),
+            None if !self.setting.ranges && !is_whole => Some(FetchFailure::NoRanges),
+            None => None,
+        };
+        if let Some(failure) = failure {
+            self.members[index].fetches.remove(&lease);
+            let input = Input::LeaseEnded { lease, digest, result: Err(failure) };
+            return self.after(index, request, Event::Input(input));
+        }
+        self.fetch_next(index, lease, request);
+    }
+
+    fn fetch_next(&mut self, index: usize, lease: HeldLease, delay: Duration) {
+        let fetch = self.members[index].fetches[&lease];
+        let bytes = self.geometry(&fetch.digest).len(PieceIndex(fetch.next));
+        self.upstream_bytes += bytes;
+        let sent = self.upstream.serve(self.now + delay, bytes as f64);
+        let received = self.members[index].down.serve(self.now + delay, bytes as f64);
+        let done = sent.max(received).since(self.now);
+        self.after(index, done, Event::Fetched { lease });
+    }
+
+    fn fetched(&mut self, index: usize, lease: HeldLease) {
+        let Some(fetch) = self.members[index].fetches.get_mut(&lease) else { return };
+        let (digest, piece) = (fetch.digest, PieceIndex(fetch.next));
+        fetch.next += 1;
+        let is_over = fetch.next >= fetch.end;
+        if is_over {
+            self.members[index].fetches.remove(&lease);
+        } else {
+            self.fetch_next(index, lease, Duration::ZERO);
+        }
+        self.store(index, digest, piece);
+        self.input(index, Input::LeasePiece { lease, digest, piece });
+        if is_over {
+            self.input(index, Input::LeaseEnded { lease, digest, result: Ok(()) });
+        }
+    }
+
+    fn cut(&mut self, index: usize, lease: HeldLease, end: PieceIndex) {
+        let member = &mut self.members[index];
+        if let Some(fetch) = member.fetches.get_mut(&lease) {
+            fetch.end = fetch.end.min(end.0);
+            if fetch.end <= fetch.next {
+                member.fetches.remove(&lease);
+            }
+        }
+    }
+
+    fn store(&mut self, index: usize, digest: Digest, piece: PieceIndex) {
+        let Some(store) = self.members[index].store.get_mut(&digest) else { return };
+        if !store.insert(piece) {
+            self.duplicates += 1;
+        } else if store.is_full() {
+            self.after(index, VERIFYING, Event::Verified { digest });
+        }
+    }
+}
