@@ -50,7 +50,7 @@ impl Membership {
                 self.stats.malformed += 1;
                 return;
             }
-            self.apply_record(now, Arc::clone(record), Spread::Gossip);
+            self.apply_record(now, record, Spread::Gossip);
         }
         let mut wanted = Vec::new();
         let mut accused = false;
