@@ -426,7 +426,9 @@ impl World {
             // A connection to a dead host ends by its idle timeout.
             return self.after(index, Duration::from_secs(10), Event::Input(Input::ControlLost { to }));
         }
-        if self.chance(self.setting.control_loss) {
+        let is_membership = matches!(message, shoal_wire::control::ControlMessage::Membership(_));
+        // Membership relies on the reliable stream for what it sends over it.
+        if !is_membership && self.chance(self.setting.control_loss) {
             return;
         }
         let delay = self.latency();
