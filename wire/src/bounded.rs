@@ -14,12 +14,18 @@ use serde::{
 
 use crate::limits::PIECES_MAX;
 
-/// Text of at most `MAX` bytes, printable ASCII only, so that it can go into a log line or a header as it is.
+/// Whether messages can carry `text`: at most `longest` bytes, printable ASCII only, so that it can go into a log line
+/// or a header as it is.
+pub fn is_plain_text(text: &str, longest: usize) -> bool {
+    text.len() <= longest && text.bytes().all(|byte| matches!(byte, b' '..=b'~'))
+}
+
+/// Text of at most `MAX` bytes; see [`is_plain_text`].
 pub(crate) struct Text<const MAX: usize>;
 
 impl<const MAX: usize> Text<MAX> {
     pub(crate) fn serialize<S: Serializer>(text: &str, serializer: S) -> Result<S::Ok, S::Error> {
-        if !Self::allows(text) {
+        if !is_plain_text(text, MAX) {
             return Err(S::Error::custom(Self));
         }
         serializer.serialize_str(text)
@@ -27,10 +33,6 @@ impl<const MAX: usize> Text<MAX> {
 
     pub(crate) fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<String, D::Error> {
         deserializer.deserialize_str(Self)
-    }
-
-    fn allows(text: &str) -> bool {
-        text.len() <= MAX && text.bytes().all(|byte| matches!(byte, b' '..=b'~'))
     }
 }
 
@@ -48,7 +50,7 @@ impl<const MAX: usize> Visitor<'_> for Text<MAX> {
     }
 
     fn visit_str<E: serde::de::Error>(self, text: &str) -> Result<String, E> {
-        if Self::allows(text) { Ok(text.to_owned()) } else { Err(E::custom(self)) }
+        if is_plain_text(text, MAX) { Ok(text.to_owned()) } else { Err(E::custom(self)) }
     }
 }
 

@@ -8,8 +8,9 @@ use std::sync::Arc;
 use serde::{Deserialize, Serialize};
 
 use crate::{
+    bounded::List,
     ids::MemberId,
-    limits::GOSSIP_PLAIN_BYTES,
+    limits::{GOSSIP_PLAIN_BYTES, MEMBERS_PER_MESSAGE, UPDATES_PER_PACKET},
     member::{Life, MemberRecord, varint_len},
 };
 
@@ -21,6 +22,7 @@ pub struct GossipPacket {
     /// What it is for.
     pub body: GossipBody,
     /// News that ride along, the most urgent first.
+    #[serde(with = "List::<UPDATES_PER_PACKET>")]
     pub updates: Vec<MemberUpdate>,
 }
 
@@ -91,6 +93,7 @@ pub enum GossipBody {
     /// Send me the records of these members, at most [`RECORDS_PER_REQUEST`].
     RecordRequest {
         /// Whose records.
+        #[serde(with = "List::<RECORDS_PER_REQUEST>")]
         ids: Vec<MemberId>,
     },
 }
@@ -157,11 +160,13 @@ pub enum MemberUpdate {
 }
 
 impl MemberUpdate {
-    /// The member that it is about.
-    pub fn subject(&self) -> MemberId {
+    /// The member that it is about, where it names it by id.
+    pub fn named(&self) -> Option<MemberId> {
         match self {
-            Self::Record(record) => record.id(),
-            Self::Alive { id, .. } | Self::Suspect { id, .. } | Self::Dead { id, .. } | Self::Left { id, .. } => *id,
+            Self::Record(_) => None,
+            Self::Alive { id, .. } | Self::Suspect { id, .. } | Self::Dead { id, .. } | Self::Left { id, .. } => {
+                Some(*id)
+            }
         }
     }
 
@@ -214,6 +219,7 @@ pub enum ReliableMessage {
     /// One page of members, ascending by id.
     SnapshotPage {
         /// The members.
+        #[serde(with = "List::<MEMBERS_PER_MESSAGE>")]
         members: Vec<MemberState>,
         /// Where the next page begins; absent on the last.
         next: Option<MemberId>,
@@ -221,24 +227,29 @@ pub enum ReliableMessage {
     /// Too many joiners at once: ask one of these.
     SnapshotBusy {
         /// Some other members, at most [`BUSY_ALTERNATIVES`].
+        #[serde(with = "List::<BUSY_ALTERNATIVES>")]
         others: Vec<Arc<MemberRecord>>,
     },
     /// Anti-entropy: a digest of each bucket of members that count as alive. Answered by
     /// [`ReliableMessage::SyncBuckets`] where a bucket differs, and not at all where none does.
     SyncDigests {
         /// [`SYNC_BUCKETS`] digests.
+        #[serde(with = "List::<SYNC_BUCKETS>")]
         digests: Vec<u64>,
     },
     /// All that the sender knows in some buckets that differ. Answered by [`ReliableMessage::SyncNews`].
     SyncBuckets {
         /// Numbers of the buckets.
+        #[serde(with = "List::<SYNC_BUCKETS>")]
         buckets: Vec<u8>,
         /// Their members, dead and departed ones included.
+        #[serde(with = "List::<MEMBERS_PER_MESSAGE>")]
         members: Vec<MemberState>,
     },
     /// What the receiver does not know yet.
     SyncNews {
         /// The members.
+        #[serde(with = "List::<MEMBERS_PER_MESSAGE>")]
         members: Vec<MemberState>,
     },
 }

@@ -9,6 +9,12 @@ pub const GOSSIP_DATAGRAM_BYTES: usize = 1400;
 /// Largest gossip packet before it is sealed, in bytes; the rest is for version, key number, nonce and tag.
 pub const GOSSIP_PLAIN_BYTES: usize = 1300;
 
+/// News in one gossip packet: more than fit its bytes, and few enough for a count of one byte.
+pub const UPDATES_PER_PACKET: usize = 250;
+
+/// Members in one message of a snapshot or of a state exchange: more than fit a control frame.
+pub const MEMBERS_PER_MESSAGE: usize = 2048;
+
 /// Largest request or reply header of a piece stream, in bytes.
 pub const TRANSFER_HEADER_BYTES: usize = 1024;
 

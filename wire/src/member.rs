@@ -5,6 +5,7 @@ use std::net::SocketAddr;
 use serde::{Deserialize, Serialize};
 
 use crate::{
+    bounded::{Text, is_plain_text},
     ids::{Generation, Incarnation, MemberId, PublicKey},
     limits::ZONE_BYTES,
 };
@@ -24,6 +25,7 @@ pub struct MemberRecord {
     /// Where its UDP port is reached, for gossip and for QUIC.
     pub address: SocketAddr,
     /// Failure and bandwidth domain, at most [`crate::limits::ZONE_BYTES`] bytes; empty where zones are not used.
+    #[serde(with = "Text::<ZONE_BYTES>")]
     pub zone: String,
     /// Protocol version that it speaks.
     pub version: u16,
@@ -45,7 +47,7 @@ impl MemberRecord {
     /// Whether the record can be used: a short enough zone, and an address that can be dialled.
     pub fn is_usable(&self) -> bool {
         let ip = self.address.ip();
-        self.zone.len() <= ZONE_BYTES && self.address.port() != 0 && !ip.is_unspecified() && !ip.is_multicast()
+        is_plain_text(&self.zone, ZONE_BYTES) && self.address.port() != 0 && !ip.is_unspecified() && !ip.is_multicast()
     }
 
     /// Whether `other` describes the same member in the same way, whatever their generations and incarnations.

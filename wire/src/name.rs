@@ -4,6 +4,7 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
+pub use crate::bounded::is_plain_text;
 use crate::{
     bounded::Text,
     digest::Digest,
@@ -51,6 +52,18 @@ pub struct Name {
     pub kind: ContentKind,
     /// Tag or digest.
     pub reference: Reference,
+}
+
+impl Name {
+    /// Whether messages can carry the name: its texts are printable ASCII and not too long. A name that a user gave is
+    /// checked by this before it is asked for.
+    pub fn is_sendable(&self) -> bool {
+        let reference = match &self.reference {
+            Reference::Tag(tag) => is_plain_text(tag, TAG_BYTES),
+            Reference::Digest(_) => true,
+        };
+        reference && [&self.registry, &self.repository].iter().all(|text| is_plain_text(text, NAME_BYTES))
+    }
 }
 
 impl fmt::Display for Name {

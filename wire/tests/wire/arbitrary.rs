@@ -1,12 +1,24 @@
 //! Messages with any contents that the bounds allow.
 
-use proptest::{collection::vec, prelude::*};
+use std::{
+    net::{IpAddr, SocketAddr},
+    sync::Arc,
+};
+
+use proptest::{collection::vec, option, prelude::*};
 use shoal_wire::{
     control::{Announcement, ControlMessage, LeaseEnd, LeaseSpan, Load, NameAnswer, NameOutcome, UpstreamFailure},
     digest::Digest,
     geometry::{Geometry, PieceIndex},
-    ids::{LeaseId, MemberId, PieceHash, QueryId},
-    limits::{LEASES_PER_ANNOUNCEMENT, NAME_BYTES, PEERS_PER_ANSWER, PIECE_BYTES_MAX, PIECES_MAX, TAG_BYTES},
+    gossip::{
+        BUSY_ALTERNATIVES, GossipBody, GossipPacket, MemberState, MemberUpdate, RECORDS_PER_REQUEST, ReliableMessage,
+        SYNC_BUCKETS, Standing,
+    },
+    ids::{Generation, Incarnation, LeaseId, MemberId, PieceHash, PublicKey, QueryId},
+    limits::{
+        LEASES_PER_ANNOUNCEMENT, NAME_BYTES, PEERS_PER_ANSWER, PIECE_BYTES_MAX, PIECES_MAX, TAG_BYTES, ZONE_BYTES,
+    },
+    member::{Life, MemberRecord},
     name::{ContentKind, Descriptor, Name, Reference},
     piece_map::{PieceMap, PieceRuns},
     transfer::{PieceReply, PieceRequest, Urgency, Voucher},
@@ -15,6 +27,7 @@ use shoal_wire::{
 pub(crate) fn control() -> impl Strategy<Value = ControlMessage> {
     use ControlMessage as M;
     prop_oneof![
+        reliable().prop_map(M::Membership),
         (query(), name()).prop_map(|(query, name)| M::Resolve { query, name }),
         (query(), answer()).prop_map(|(query, answer)| M::Resolution { query, answer }),
         (name(), outcome()).prop_map(|(name, outcome)| M::Publish { name, outcome }),
@@ -40,6 +53,14 @@ pub(crate) fn control() -> impl Strategy<Value = ControlMessage> {
         load().prop_map(|load| M::SlotFree { load }),
         digest().prop_map(|digest| M::Part { digest }),
     ]
+}
+
+pub(crate) fn gossip() -> impl Strategy<Value = GossipPacket> {
+    (member(), gossip_body(), vec(update(), 0..8)).prop_map(|(from, body, updates)| GossipPacket {
+        from,
+        body,
+        updates,
+    })
 }
 
 pub(crate) fn request() -> impl Strategy<Value = PieceRequest> {
@@ -192,4 +213,75 @@ fn query() -> impl Strategy<Value = QueryId> {
 
 fn lease() -> impl Strategy<Value = LeaseId> {
     any::<u64>().prop_map(LeaseId)
+}
+
+fn gossip_body() -> impl Strategy<Value = GossipBody> {
+    use GossipBody as B;
+    prop_oneof![
+        (any::<u32>(), member()).prop_map(|(sequence, target)| B::Ping { sequence, target }),
+        any::<u32>().prop_map(|sequence| B::Ack { sequence }),
+        (any::<u32>(), member()).prop_map(|(sequence, target)| B::PingRequest { sequence, target }),
+        any::<u32>().prop_map(|sequence| B::Nack { sequence }),
+        Just(B::Gossip),
+        Just(B::Tell),
+        (any::<u32>(), record()).prop_map(|(sequence, record)| B::Join { sequence, record }),
+        (any::<u32>(), record()).prop_map(|(sequence, record)| B::JoinReply { sequence, record }),
+        vec(member(), 0..=RECORDS_PER_REQUEST).prop_map(|ids| B::RecordRequest { ids }),
+    ]
+}
+
+fn update() -> impl Strategy<Value = MemberUpdate> {
+    use MemberUpdate as U;
+    prop_oneof![
+        record().prop_map(U::Record),
+        (member(), life()).prop_map(|(id, life)| U::Alive { id, life }),
+        (member(), life(), member()).prop_map(|(id, life, by)| U::Suspect { id, life, accuser: by.into() }),
+        (member(), life()).prop_map(|(id, life)| U::Dead { id, life }),
+        (member(), life()).prop_map(|(id, life)| U::Left { id, life }),
+    ]
+}
+
+fn reliable() -> impl Strategy<Value = ReliableMessage> {
+    use ReliableMessage as R;
+    let digests = vec(any::<u64>(), 0..=SYNC_BUCKETS);
+    let buckets = vec(any::<u8>(), 0..=SYNC_BUCKETS);
+    prop_oneof![
+        (any::<u32>(), option::of(life())).prop_map(|(sequence, suspected)| R::Probe { sequence, suspected }),
+        (any::<u32>(), life()).prop_map(|(sequence, life)| R::ProbeAck { sequence, life }),
+        option::of(member()).prop_map(|after| R::SnapshotRequest { after }),
+        (states(), option::of(member())).prop_map(|(members, next)| R::SnapshotPage { members, next }),
+        vec(record(), 0..=BUSY_ALTERNATIVES).prop_map(|others| R::SnapshotBusy { others }),
+        digests.prop_map(|digests| R::SyncDigests { digests }),
+        (buckets, states()).prop_map(|(buckets, members)| R::SyncBuckets { buckets, members }),
+        states().prop_map(|members| R::SyncNews { members }),
+    ]
+}
+
+fn states() -> impl Strategy<Value = Vec<MemberState>> {
+    let standing = prop_oneof![
+        Just(Standing::Alive),
+        Just(Standing::Suspect),
+        any::<u32>().prop_map(|since_s| Standing::Dead { since_s }),
+        any::<u32>().prop_map(|since_s| Standing::Left { since_s }),
+    ];
+    vec((record(), standing).prop_map(|(record, standing)| MemberState { record, standing }), 0..20)
+}
+
+fn life() -> impl Strategy<Value = Life> {
+    any::<(u64, u32)>().prop_map(|(generation, incarnation)| Life {
+        generation: Generation(generation),
+        incarnation: Incarnation(incarnation),
+    })
+}
+
+fn record() -> impl Strategy<Value = Arc<MemberRecord>> {
+    let address = (any::<IpAddr>(), any::<u16>()).prop_map(SocketAddr::from);
+    (any::<[u8; 32]>(), life(), address, text(ZONE_BYTES), any::<u16>(), any::<u64>()).prop_map(
+        |(key, Life { generation, incarnation }, address, zone, version, upload_bytes_per_s)| {
+            let public_key = PublicKey(key);
+            let record =
+                MemberRecord { public_key, generation, incarnation, address, zone, version, upload_bytes_per_s };
+            Arc::new(record)
+        },
+    )
 }

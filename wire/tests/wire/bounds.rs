@@ -5,9 +5,11 @@ use shoal_wire::{
     codec::{CodecError, Message},
     control::{Announcement, ControlMessage, LeaseSpan, Load, NameAnswer, NameOutcome},
     geometry::PieceIndex,
+    gossip::{BUSY_ALTERNATIVES, GossipPacket, RECORDS_PER_REQUEST, SYNC_BUCKETS},
     ids::{LeaseId, MemberId, PieceHash, QueryId},
     limits::{
-        LEASES_PER_ANNOUNCEMENT, NAME_BYTES, PEERS_PER_ANSWER, PIECE_RUNS_MAX, PIECES_MAX, SIGNATURE_BYTES, TAG_BYTES,
+        LEASES_PER_ANNOUNCEMENT, MEMBERS_PER_MESSAGE, NAME_BYTES, PEERS_PER_ANSWER, PIECE_RUNS_MAX, PIECES_MAX,
+        SIGNATURE_BYTES, TAG_BYTES, UPDATES_PER_PACKET, ZONE_BYTES,
     },
     name::{Descriptor, Name, Reference},
     piece_map::{PieceMap, PieceRuns},
@@ -79,6 +81,21 @@ fn request(piece: usize) -> Vec<u8> {
     [digest(), number(piece), vec![0]].concat()
 }
 
+fn gossip(body: &[u8], updates: &[u8]) -> Vec<u8> {
+    [&[7; 16], body, updates].concat()
+}
+
+/// The introduction of a member whose zone has this length.
+fn join(zone: usize) -> Vec<u8> {
+    let (key, life, address) = ([7; 32], [1, 0], [0, 192, 0, 2, 1, 9]);
+    let record = [&key[..], &life, &address, &list(zone, b"z"), &[1, 0]].concat();
+    gossip(&[&[6, 1][..], &record].concat(), &[0])
+}
+
+fn reliable(variant: u8, rest: &[u8]) -> Vec<u8> {
+    [&[0, variant], rest].concat()
+}
+
 #[track_caller]
 fn taken<M: Message + std::fmt::Debug>(bytes: &[u8]) {
     let message = M::decode(bytes).expect("within its bounds");
@@ -124,6 +141,42 @@ fn lists() {
     taken::<ControlMessage>(&announce(LEASES_PER_ANNOUNCEMENT, PEERS_PER_ANSWER));
     refused::<ControlMessage>(&announce(LEASES_PER_ANNOUNCEMENT + 1, 0), "at most 64 elements");
     refused::<ControlMessage>(&announce(0, PEERS_PER_ANSWER + 1), "at most 16 elements");
+}
+
+#[test]
+fn lists_of_membership() {
+    let record_request = |count| gossip(&[&[8][..], &list(count, &[7; 16])].concat(), &[0]);
+    taken::<GossipPacket>(&record_request(RECORDS_PER_REQUEST));
+    refused::<GossipPacket>(&record_request(RECORDS_PER_REQUEST + 1), "at most 32 elements");
+    refused::<GossipPacket>(&gossip(&[4], &number(UPDATES_PER_PACKET + 1)), "at most 250 elements");
+    taken::<ControlMessage>(&reliable(5, &list(SYNC_BUCKETS, &[0])));
+    refused::<ControlMessage>(&reliable(5, &list(SYNC_BUCKETS + 1, &[0])), "at most 256 elements");
+    refused::<ControlMessage>(&reliable(6, &list(SYNC_BUCKETS + 1, &[0])), "at most 256 elements");
+    for page in [3, 7] {
+        refused::<ControlMessage>(&reliable(page, &number(MEMBERS_PER_MESSAGE + 1)), "at most 2048 elements");
+    }
+    refused::<ControlMessage>(&reliable(4, &number(BUSY_ALTERNATIVES + 1)), "at most 16 elements");
+}
+
+#[test]
+fn zones() {
+    taken::<GossipPacket>(&join(ZONE_BYTES));
+    refused::<GossipPacket>(&join(ZONE_BYTES + 1), "at most 63 bytes");
+}
+
+#[test]
+fn names_of_users_are_checked_as_the_encoder_does() {
+    let sendable = |registry: &str, repository: &str, tag: &str| {
+        let reference = Reference::Tag(tag.to_owned());
+        let name =
+            Name { registry: registry.to_owned(), repository: repository.to_owned(), reference, ..samples::tag() };
+        let encodes = ControlMessage::Resolve { query: QueryId(1), name: name.clone() }.encode().is_ok();
+        assert_eq!(name.is_sendable(), encodes, "{name}");
+        encodes
+    };
+    assert!(sendable("", "a", &"t".repeat(TAG_BYTES)) && sendable(&"r".repeat(NAME_BYTES), "a", "b"));
+    assert!(!sendable("r", "a", &"t".repeat(TAG_BYTES + 1)) && !sendable(&"r".repeat(NAME_BYTES + 1), "a", "b"));
+    assert!(!sendable("r", "a\n", "b") && !sendable("r", "a", "\u{e4}"));
 }
 
 #[test]

@@ -26,6 +26,34 @@ proptest! {
     }
 
     #[test]
+    fn gossip_survives_the_wire_or_is_too_long(packet in arbitrary::gossip()) {
+        match packet.encode() {
+            Ok(bytes) => {
+                prop_assert_eq!(bytes.len(), packet.encoded_len());
+                prop_assert_eq!(GossipPacket::decode(&bytes).unwrap(), packet);
+            }
+            Err(error) => {
+                prop_assert!(matches!(error, CodecError::TooLong { .. }), "{}", error);
+                prop_assert!(packet.encoded_len() > GossipPacket::LIMIT);
+            }
+        }
+    }
+
+    #[test]
+    fn a_damaged_gossip_packet_is_an_error_or_a_packet(
+        packet in arbitrary::gossip(),
+        damage in vec((any::<prop::sample::Index>(), any::<u8>()), 1..8),
+    ) {
+        if let Ok(mut bytes) = packet.encode() {
+            for (at, byte) in damage {
+                let at = at.index(bytes.len());
+                bytes[at] = byte;
+            }
+            assert_error_or_message::<GossipPacket>(&bytes)?;
+        }
+    }
+
+    #[test]
     fn any_truncation_of_a_control_message_is_an_error(message in arbitrary::control(), at in any::<prop::sample::Index>()) {
         let bytes = message.encode().unwrap();
         prop_assert!(ControlMessage::decode(&bytes[..at.index(bytes.len())]).is_err());

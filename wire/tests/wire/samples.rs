@@ -1,11 +1,15 @@
 //! One message of each kind and variant. The golden vectors, and the tests that damage valid encodings, start here.
 
+use std::{net::SocketAddr, sync::Arc};
+
 use shoal_wire::{
     codec::{CodecError, Message},
     control::{Announcement, ControlMessage, LeaseEnd, LeaseSpan, Load, NameAnswer, NameOutcome, UpstreamFailure},
     digest::Digest,
     geometry::PieceIndex,
-    ids::{LeaseId, MemberId, PieceHash, QueryId},
+    gossip::{Accuser, GossipBody, GossipPacket, MemberState, MemberUpdate, ReliableMessage, Standing},
+    ids::{Generation, Incarnation, LeaseId, MemberId, PieceHash, PublicKey, QueryId},
+    member::{Life, MemberRecord},
     name::{ContentKind, Descriptor, Name, Reference},
     piece_map::{PieceMap, PieceRuns},
     transfer::{PieceReply, PieceRequest, Urgency, Voucher},
@@ -25,7 +29,10 @@ fn sample<M: Message + PartialEq + std::fmt::Debug>(name: &'static str, message:
 }
 
 pub(crate) fn all() -> Vec<Sample> {
-    [names(), leases(), announcements(), neighbours(), transfers()].into_iter().flatten().collect()
+    [names(), leases(), announcements(), neighbours(), transfers(), gossip(), reliable()]
+        .into_iter()
+        .flatten()
+        .collect()
 }
 
 fn names() -> Vec<Sample> {
@@ -121,6 +128,70 @@ fn transfers() -> Vec<Sample> {
         sample("reply busy", &PieceReply::Busy(Load { active: 4, queued: 1 })),
         sample("reply not held", &PieceReply::NotHeld),
     ]
+}
+
+fn gossip() -> Vec<Sample> {
+    let (target, record) = (member(0xb2), Arc::new(record()));
+    let sequence = 70_000;
+    let alone = |body| GossipPacket { from: member(0xa1), body, updates: Vec::new() };
+    let id = member(0xb2);
+    let updates = vec![
+        MemberUpdate::Record(Arc::clone(&record)),
+        MemberUpdate::Alive { id, life: life() },
+        MemberUpdate::Suspect { id, life: life(), accuser: Accuser::from(member(0xa1)) },
+        MemberUpdate::Dead { id, life: life() },
+        MemberUpdate::Left { id, life: life() },
+    ];
+    let news = GossipPacket { updates, ..alone(GossipBody::Gossip) };
+    vec![
+        sample("gossip ping", &alone(GossipBody::Ping { sequence, target })),
+        sample("gossip ack", &alone(GossipBody::Ack { sequence })),
+        sample("gossip ping request", &alone(GossipBody::PingRequest { sequence, target })),
+        sample("gossip nack", &alone(GossipBody::Nack { sequence })),
+        sample("gossip with news of each kind", &news),
+        sample("gossip tell", &alone(GossipBody::Tell)),
+        sample("gossip join", &alone(GossipBody::Join { sequence, record: Arc::clone(&record) })),
+        sample("gossip join reply", &alone(GossipBody::JoinReply { sequence, record })),
+        sample("gossip record request", &alone(GossipBody::RecordRequest { ids: vec![target, id] })),
+    ]
+}
+
+fn reliable() -> Vec<Sample> {
+    use ReliableMessage as R;
+    let sample = |name, message| sample(name, &ControlMessage::Membership(message));
+    let record = Arc::new(record());
+    let standings =
+        [Standing::Alive, Standing::Suspect, Standing::Dead { since_s: 7 }, Standing::Left { since_s: 300 }];
+    let members = standings.map(|standing| MemberState { record: Arc::clone(&record), standing }).to_vec();
+    let next = Some(member(0xb2));
+    vec![
+        sample("probe", R::Probe { sequence: 5, suspected: None }),
+        sample("probe of a suspect", R::Probe { sequence: 5, suspected: Some(life()) }),
+        sample("probe ack", R::ProbeAck { sequence: 5, life: life() }),
+        sample("snapshot request", R::SnapshotRequest { after: None }),
+        sample("snapshot request further", R::SnapshotRequest { after: next }),
+        sample("snapshot page", R::SnapshotPage { members: members.clone(), next }),
+        sample("snapshot busy", R::SnapshotBusy { others: vec![record] }),
+        sample("sync digests", R::SyncDigests { digests: vec![0, u64::MAX] }),
+        sample("sync buckets", R::SyncBuckets { buckets: vec![0, 255], members: members.clone() }),
+        sample("sync news", R::SyncNews { members }),
+    ]
+}
+
+fn life() -> Life {
+    Life { generation: Generation(1_700_000_000_000), incarnation: Incarnation(3) }
+}
+
+fn record() -> MemberRecord {
+    MemberRecord {
+        public_key: PublicKey([0x4b; 32]),
+        generation: life().generation,
+        incarnation: life().incarnation,
+        address: SocketAddr::from(([192, 0, 2, 1], 5001)),
+        zone: "eu-1".to_owned(),
+        version: 1,
+        upload_bytes_per_s: 125_000_000,
+    }
 }
 
 pub(crate) fn sha256() -> Digest {

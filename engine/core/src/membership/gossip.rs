@@ -50,14 +50,14 @@ impl Membership {
                 self.stats.malformed += 1;
                 return;
             }
-            self.apply_record(now, Arc::clone(record), Spread::Gossip);
+            self.apply_record(now, record, Spread::Gossip);
         }
         let mut wanted = Vec::new();
         let mut accused = false;
         for update in packet.updates.into_iter().take(UPDATES_READ) {
-            let subject = update.subject();
+            let named = update.named();
             match self.apply(now, update, Spread::Gossip) {
-                Verdict::RecordWanted => wanted.push(subject),
+                Verdict::RecordWanted => wanted.extend(named),
                 Verdict::AccusesMe => accused = true,
                 Verdict::New | Verdict::Old => {}
             }

@@ -17,7 +17,7 @@
 //!
 //! A member is *alive* or *suspected*, and counts as alive in both; *dead* or *left*, and is remembered for a while in
 //! both, because its key vouches for pieces. Each news names the member's word that it is about, its [`Life`]; the
-//! later word wins, so that any order of arrival ends in the same state. Nobody but the member itself says a new word:
+//! later word wins, so that late and repeated news do no harm. Nobody but the member itself says a new word:
 //! that is how it refutes.
 //!
 //! All news come sealed under the cluster's secret: the machine withstands members that are broken or stale, and keeps

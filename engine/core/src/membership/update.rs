@@ -6,7 +6,7 @@
 //! | alive, later word, same generation | record wanted | word kept | alive again | alive again |
 //! | suspect, same word | record wanted | suspected | confirmed | - |
 //! | suspect, later word | record wanted | suspected | suspected anew | suspected |
-//! | dead, left: same or later word | - | dead, left | dead, left | - |
+//! | dead, left: same or later word | - | dead, left | dead, left | word kept |
 //!
 //! Earlier words change nothing. News by id that name a later generation need the record, for its address may be new.
 
@@ -84,7 +84,7 @@ impl Membership {
     /// Judges one piece of news.
     pub(super) fn apply(&mut self, now: Time, update: MemberUpdate, spread: Spread) -> Verdict {
         match update {
-            MemberUpdate::Record(record) => self.apply_record(now, record, spread),
+            MemberUpdate::Record(record) => self.apply_record(now, &record, spread),
             MemberUpdate::Alive { id, life } => self.apply_alive(now, id, life, spread),
             MemberUpdate::Suspect { id, life, accuser } => self.apply_suspect(now, id, life, accuser, spread),
             MemberUpdate::Dead { id, life } => self.apply_departure(now, id, life, Departure::Dead, spread),
@@ -93,10 +93,10 @@ impl Membership {
     }
 
     /// A member is alive, and this is its record.
-    pub(super) fn apply_record(&mut self, now: Time, record: Arc<MemberRecord>, spread: Spread) -> Verdict {
+    pub(super) fn apply_record(&mut self, now: Time, record: &Arc<MemberRecord>, spread: Spread) -> Verdict {
         let id = record.id();
         if id == self.own_id {
-            return self.consider_own_record(now, &record);
+            return self.consider_own_record(now, record);
         }
         if !record.is_usable() {
             self.stats.malformed += 1;
@@ -128,32 +128,32 @@ impl Membership {
             Some(known) if life.generation > known.life().generation => Verdict::RecordWanted,
             Some(known) => {
                 let record = with_life(&known.record, life);
-                self.apply_record(now, record, spread)
+                self.apply_record(now, &record, spread)
             }
         }
     }
 
     /// Enters the later word of a member that counts as alive from now on.
-    fn set_alive(&mut self, now: Time, id: MemberId, record: Arc<MemberRecord>, spread: Spread) {
+    fn set_alive(&mut self, now: Time, id: MemberId, record: &Arc<MemberRecord>, spread: Spread) {
         let known = self.members.get(id);
         let describes_news = known.is_none_or(|known| {
-            known.life().generation < record.generation || !known.record.describes_the_same(&record)
+            known.life().generation < record.generation || !known.record.describes_the_same(record)
         });
         let is_up = describes_news || known.is_some_and(|known| !matches!(known.health, Health::Alive));
         let returned = known.is_some_and(|known| !known.health.counts_as_alive());
         let was_alone = self.members.ring().is_empty();
-        self.enter(id, Arc::clone(&record), Health::Alive);
+        self.enter(id, Arc::clone(record), Health::Alive);
         self.timers.cancel(Timer::Suspicion(id));
         if spread == Spread::Gossip {
             let update = if describes_news || matches!(self.broadcasts.get(id), Some(MemberUpdate::Record(_))) {
-                MemberUpdate::Record(Arc::clone(&record))
+                MemberUpdate::Record(Arc::clone(record))
             } else {
                 MemberUpdate::Alive { id, life: record.life() }
             };
             self.spread(now, id, update);
         }
         if is_up {
-            self.emit(MemberEvent::Up(MemberRecord::clone(&record)));
+            self.emit(MemberEvent::Up(MemberRecord::clone(record)));
         }
         if was_alone || (returned && !describes_news) {
             self.sync_soon(now, id);
@@ -238,10 +238,17 @@ impl Membership {
             return self.defend(now, life);
         }
         let Some(known) = self.members.get(id) else { return Verdict::Old };
-        if life < known.life() || !known.health.counts_as_alive() {
+        if life < known.life() {
             return Verdict::Old;
         }
-        let record = with_life(&known.record, life);
+        // A record must not pass for that of a later generation, whose address may be another.
+        let same_generation = life.generation == known.life().generation;
+        let record = if same_generation { with_life(&known.record, life) } else { Arc::clone(&known.record) };
+        if !known.health.counts_as_alive() {
+            let health = known.health.clone();
+            self.enter(id, record, health);
+            return Verdict::Old;
+        }
         self.timers.cancel(Timer::Suspicion(id));
         self.enter_gone(now, id, record, departure, self.config.remember);
         if spread == Spread::Gossip {

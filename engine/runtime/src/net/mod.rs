@@ -1,0 +1,14 @@
+//! The network: one UDP port for sealed gossip and for QUIC.
+//!
+//! - `seal`: encryption of gossip datagrams with the cluster's secret;
+//! - `socket`: the port, which takes gossip out of what quinn receives;
+//! - `tls`: who is accepted as a peer; `endpoint`: QUIC's parameters;
+//! - `peers`: connections and control streams.
+
+pub(crate) mod endpoint;
+pub(crate) mod frame;
+pub(crate) mod link;
+pub(crate) mod peers;
+pub(crate) mod seal;
+pub(crate) mod socket;
+pub(crate) mod tls;
