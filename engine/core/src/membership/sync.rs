@@ -165,7 +165,7 @@ impl Membership {
         }
         let mut hearsay = HEARSAY_MAX;
         for state in others {
-            any_new |= self.merge_other(now, from, state, spread, &mut hearsay) == Verdict::New;
+            any_new |= self.merge_other(now, from, &state, spread, &mut hearsay) == Verdict::New;
         }
         any_new
     }
@@ -174,7 +174,7 @@ impl Membership {
         &mut self,
         now: Time,
         from: MemberId,
-        state: MemberState,
+        state: &MemberState,
         spread: Spread,
         hearsay: &mut usize,
     ) -> Verdict {
