@@ -25,6 +25,17 @@ const ACCEPT_MANIFESTS: &str = "application/vnd.docker.distribution.manifest.v2+
 /// Blobs that containerd fetches at a time by default.
 const CONCURRENT_BLOBS: usize = 3;
 
+/// A client for plain HTTP on this machine: no proxy, no redirects, and no need for the system's certificates.
+pub(crate) fn http() -> Result<reqwest::Client> {
+    let builder = reqwest::Client::builder().no_proxy().redirect(reqwest::redirect::Policy::none());
+    builder.tls_certs_only([]).build().context("no HTTP client")
+}
+
+/// Sends a plain `GET` to `url`.
+pub(crate) async fn get(url: &str) -> Result<Response> {
+    http()?.get(url).send().await.with_context(|| format!("{url} does not answer"))
+}
+
 /// One repository of one registry, seen through one mirror.
 #[derive(Clone, Debug)]
 pub struct Mirror {
@@ -49,9 +60,8 @@ pub struct Answer {
 impl Mirror {
     /// The mirror at `url` for `repository` of the registry `namespace`.
     pub fn new(url: &str, namespace: &str, repository: &str) -> Result<Self> {
-        let http = reqwest::Client::builder().no_proxy().redirect(reqwest::redirect::Policy::none()).build()?;
         Ok(Self {
-            http,
+            http: http()?,
             url: url.to_owned(),
             namespace: Some(namespace.to_owned()),
             repository: repository.to_owned(),

@@ -5,6 +5,7 @@ use std::process::Command;
 use anyhow::Result;
 
 use crate::{
+    client,
     process::{Process, free_port},
     stage::{Need, Stage},
     wait,
@@ -41,7 +42,7 @@ impl Nginx {
         command.args(["-e", "stderr", "-c"]).arg(config);
         let nginx = Self { _process: Process::start(stage, "nginx", &command)?, port };
         let url = nginx.url();
-        wait::until("nginx answers", wait::SOON, async || Ok(reqwest::get(&url).await.ok().map(drop))).await?;
+        wait::until("nginx answers", wait::SOON, async || Ok(client::get(&url).await.ok().map(drop))).await?;
         Ok(nginx)
     }
 

@@ -9,7 +9,7 @@ use std::{
 use anyhow::{Context, Result, bail};
 use serde_json::Value;
 
-use crate::{process::Process, stage::Stage, wait};
+use crate::{client, process::Process, stage::Stage, wait};
 
 /// What a node is started with. Ports are free ones unless `arguments` say otherwise.
 #[derive(Clone, Debug, Default)]
@@ -147,7 +147,7 @@ impl ShoalNode {
     }
 
     async fn get(&self, path: &str) -> Result<reqwest::Response> {
-        reqwest::get(self.url() + path).await.with_context(|| format!("{} does not answer {path}", self.name))
+        client::get(&(self.url() + path)).await.with_context(|| format!("in asking {}", self.name))
     }
 }
 

@@ -6,6 +6,7 @@ use anyhow::{Context, Result, ensure};
 use serde_json::Value;
 
 use crate::{
+    client,
     image::Image,
     process::{Process, free_port},
     stage::{Need, Stage},
@@ -59,7 +60,7 @@ impl Registry {
         let registry = Self { process, port, home: stage.create_dir("skopeo-home")? };
         let url = format!("{}/v2/", registry.url());
         wait::until("docker-registry answers", wait::SOON, async || {
-            Ok(reqwest::get(&url).await.is_ok_and(|answer| answer.status().is_success()).then_some(()))
+            Ok(client::get(&url).await.is_ok_and(|answer| answer.status().is_success()).then_some(()))
         })
         .await?;
         Ok(registry)

@@ -4,29 +4,76 @@ use std::{
     net::SocketAddr,
     ops::Range,
     path::PathBuf,
-    pin::Pin,
-    sync::Arc,
-    task::{Context, Poll},
+    sync::{
+        Arc,
+        atomic::{AtomicBool, AtomicU64, Ordering::Relaxed},
+    },
+    time::Duration,
 };
 
-use bytes::Bytes;
-use futures_util::Stream;
+use shoal_core::{event::Input, node::Node};
 use shoal_wire::{
-    control::UpstreamFailure,
+    control::{NameOutcome, UpstreamFailure},
     digest::Digest,
-    ids::MemberId,
+    ids::{MemberId, QueryId},
     name::{Descriptor, Name},
 };
 use thiserror::Error;
+use tokio::{
+    sync::{Mutex, mpsc, oneshot},
+    time::timeout,
+};
+use tokio_util::sync::CancellationToken;
 
 use crate::{
+    clock::Clock,
     config::EngineConfig,
+    identity::random_u64,
+    metrics::Metrics,
+    net::peers::Peers,
+    pool::Pool,
+    pump::{Pump, QUERIES_MAX, Queries},
+    reader::BlobReader,
+    seeds::Seeds,
+    spool::Spool,
+    stack::{Opened, Stack},
+    table::PeerTable,
+    tasks::Tasks,
     upstream::{Upstream, UpstreamSource},
 };
 
-/// A running node. Clones are handles to the same node.
-#[derive(Clone, Debug)]
-pub struct Engine {}
+/// Time that a stopping node gives its peers, its tasks and its port, each.
+const STOP_PATIENCE: Duration = Duration::from_millis(700);
+
+/// A running node. Clones are handles to the same node. It stops when the last of them is dropped, but only
+/// [`Engine::shutdown`] announces the departure.
+#[derive(Clone)]
+pub struct Engine {
+    inner: Arc<Inner>,
+}
+
+struct Inner {
+    table: Arc<PeerTable>,
+    listen: SocketAddr,
+    spool: Arc<Spool>,
+    pool: Pool,
+    metrics: Arc<Metrics>,
+    seeds: Arc<Seeds>,
+    inputs: mpsc::Sender<Input>,
+    queries: Arc<Queries>,
+    query_ids: AtomicU64,
+    tasks: Tasks,
+    leave: CancellationToken,
+    stopping: AtomicBool,
+    /// What ends last; whoever stops the node takes it.
+    rest: Mutex<Option<Rest>>,
+}
+
+struct Rest {
+    peers: Arc<Peers>,
+    pump_ended: oneshot::Receiver<()>,
+    port_closed: oneshot::Receiver<()>,
+}
 
 /// A blob, or a part of it, that a reader wants.
 #[derive(Clone, Debug)]
@@ -98,10 +145,6 @@ pub enum BlobError {
     Stopping,
 }
 
-/// Verified bytes of a blob, in order. Dropping it ends the reader's interest.
-#[derive(Debug)]
-pub struct BlobReader {}
-
 /// What a node says about itself.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct EngineStatus {
@@ -126,44 +169,174 @@ pub struct MetricsSnapshot {
 }
 
 impl Engine {
-    /// Starts a node: opens its port and its spool, and begins to join.
-    pub async fn start(_config: EngineConfig, _upstream: Arc<dyn Upstream>) -> Result<Self, StartError> {
-        Ok(Self {})
+    /// Starts a node: opens its port and its spool, and begins to join. Complete blobs of an earlier life are served
+    /// once they are verified again.
+    pub async fn start(config: EngineConfig, upstream: Arc<dyn Upstream>) -> Result<Self, StartError> {
+        let Opened { stack, events, port_closed } = Stack::open(&config, upstream.clone()).await?;
+        let clock = Clock::start();
+        let own = stack.table.own().clone();
+        tracing::info!(id = %own.id(), address = %own.address, generation = own.generation.0, "the node starts");
+        let seeds = Arc::new(Seeds::new(own.address, &config.seeds));
+        let node = Node::new(config.core, own, random_u64()?, clock.now());
+        stack.metrics.members_alive.set(1);
+        let (ended, pump_ended) = oneshot::channel();
+        let rest = Rest { peers: stack.peers.clone(), pump_ended, port_closed };
+        let inner = Arc::new(Inner::new(&stack, seeds.clone(), rest));
+        let tasks = stack.tasks.clone();
+        tasks.spawn(seeds.clone().run(stack.table.clone(), stack.inputs.clone()));
+        tasks.spawn(check_spool(stack.spool.clone(), stack.pool.clone()));
+        let pump = Pump { node, clock, stack, events, queries: inner.queries.clone(), upstream, seeds };
+        let leave = inner.leave.clone();
+        tasks.spawn(async move {
+            pump.run(leave).await;
+            drop(ended);
+        });
+        Ok(Self { inner })
     }
 
     /// Finds out what a name stands for: from what this node knows, from the cluster, or from an upstream.
-    pub async fn resolve(&self, _name: Name) -> Result<Descriptor, ResolveError> {
-        Err(ResolveError::Stopping)
+    pub async fn resolve(&self, name: Name) -> Result<Descriptor, ResolveError> {
+        let inner = &self.inner;
+        let query = QueryId(inner.query_ids.fetch_add(1, Relaxed));
+        let (answer, answered) = oneshot::channel();
+        {
+            let mut queries = crate::lock(&inner.queries);
+            if inner.stopping.load(Relaxed) {
+                return Err(ResolveError::Stopping);
+            }
+            if queries.len() >= QUERIES_MAX {
+                return Err(ResolveError::Upstream(UpstreamFailure::Unavailable));
+            }
+            queries.insert(query, answer);
+        }
+        let _open = OpenQuery { queries: &inner.queries, query };
+        inner.inputs.send(Input::Resolve { query, name }).await.map_err(|_| ResolveError::Stopping)?;
+        match answered.await {
+            Ok(NameOutcome::Found(descriptor)) => Ok(descriptor),
+            Ok(NameOutcome::Failed(failure)) => Err(ResolveError::Upstream(failure)),
+            Err(_) => Err(ResolveError::Stopping),
+        }
     }
 
     /// Opens a blob for reading. Returns at once; waiting happens in the reader.
-    pub async fn open(&self, _request: BlobRequest) -> Result<BlobReader, BlobError> {
-        Err(BlobError::Stopping)
+    pub async fn open(&self, request: BlobRequest) -> Result<BlobReader, BlobError> {
+        let BlobRequest { digest, size, source, range } = request;
+        if let Some(range) = &range
+            && (range.start > range.end || range.end > size)
+        {
+            let Range { start, end } = range;
+            return Err(BlobError::Invalid(format!("bytes {start} to {end} do not lie within {size} bytes")));
+        }
+        let spool = self.inner.spool.clone();
+        let opened = self.inner.pool.run(move || spool.read(digest, size, source)).await;
+        let reading = opened.map_err(|error| BlobError::Store(error.to_string()))??;
+        if self.inner.stopping.load(Relaxed) {
+            return Err(BlobError::Stopping);
+        }
+        Ok(BlobReader::new(reading, self.inner.pool.clone(), range))
     }
 
     /// Size of a blob that this node holds complete and verified.
-    pub fn held(&self, _digest: &Digest) -> Option<u64> {
-        None
+    pub fn held(&self, digest: &Digest) -> Option<u64> {
+        self.inner.spool.held(digest)
     }
 
     /// What the node says about itself.
     pub fn status(&self) -> EngineStatus {
-        unreachable!("the interface is agreed first; the engine follows in the next commits")
+        let inner = &self.inner;
+        EngineStatus {
+            id: inner.table.own_id(),
+            listen: inner.listen,
+            members: inner.table.alive().iter().map(|record| (record.id(), record.address)).collect(),
+            seeds_unreached: inner.seeds.unreached(),
+        }
     }
 
     /// Counters and gauges.
     pub fn metrics(&self) -> MetricsSnapshot {
-        MetricsSnapshot::default()
+        self.inner.metrics.snapshot()
     }
 
-    /// Announces the departure, ends all tasks in order and closes the port. Idempotent.
-    pub async fn shutdown(&self) {}
+    /// Announces the departure, ends all tasks in order and closes the port; takes at most about 3 s. Idempotent: a
+    /// second call waits for the first.
+    pub async fn shutdown(&self) {
+        let inner = &self.inner;
+        inner.stopping.store(true, Relaxed);
+        let mut rest = inner.rest.lock().await;
+        let Some(Rest { peers, pump_ended, port_closed }) = rest.take() else { return };
+        inner.spool.stop();
+        crate::lock(&inner.queries).clear();
+        inner.leave.cancel();
+        let in_time = |what: &'static str, ended: bool| {
+            if !ended {
+                tracing::warn!(what, "did not end in time; the node stops all the same");
+            }
+        };
+        in_time("the announcement of the departure", timeout(STOP_PATIENCE, pump_ended).await.is_ok());
+        peers.close();
+        in_time("a connection", timeout(STOP_PATIENCE, peers.closed()).await.is_ok());
+        drop(peers);
+        inner.tasks.stop();
+        in_time("a task", timeout(STOP_PATIENCE, inner.tasks.join()).await.is_ok());
+        in_time("the port", timeout(STOP_PATIENCE, port_closed).await.is_ok());
+        tracing::info!("the node has stopped");
+    }
 }
 
-impl Stream for BlobReader {
-    type Item = Result<Bytes, BlobError>;
-
-    fn poll_next(self: Pin<&mut Self>, _context: &mut Context<'_>) -> Poll<Option<Self::Item>> {
-        Poll::Ready(None)
+impl Inner {
+    fn new(stack: &Stack, seeds: Arc<Seeds>, rest: Rest) -> Self {
+        Self {
+            table: stack.table.clone(),
+            listen: stack.socket.address(),
+            spool: stack.spool.clone(),
+            pool: stack.pool.clone(),
+            metrics: stack.metrics.clone(),
+            seeds,
+            inputs: stack.inputs.clone(),
+            queries: Arc::default(),
+            query_ids: AtomicU64::new(0),
+            tasks: stack.tasks.clone(),
+            leave: CancellationToken::new(),
+            stopping: AtomicBool::new(false),
+            rest: Mutex::new(Some(rest)),
+        }
     }
+}
+
+impl Drop for Inner {
+    fn drop(&mut self) {
+        self.spool.stop();
+        self.tasks.stop();
+    }
+}
+
+impl std::fmt::Debug for Engine {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Engine")
+            .field("id", &self.inner.table.own_id())
+            .field("listen", &self.inner.listen)
+            .finish_non_exhaustive()
+    }
+}
+
+/// A question that is forgotten when its asker goes.
+struct OpenQuery<'a> {
+    queries: &'a Queries,
+    query: QueryId,
+}
+
+impl Drop for OpenQuery<'_> {
+    fn drop(&mut self) {
+        crate::lock(self.queries).remove(&self.query);
+    }
+}
+
+/// Verifies what an earlier life left in the spool, one blob after the other.
+async fn check_spool(spool: Arc<Spool>, pool: Pool) {
+    for blob in spool.unchecked() {
+        if let Err(error) = pool.run(move || blob.check()).await {
+            tracing::error!(%error, "a blob in the spool was not verified");
+        }
+    }
+    let _ = pool.run(move || spool.evict()).await;
 }

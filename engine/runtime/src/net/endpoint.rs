@@ -1,0 +1,86 @@
+//! QUIC's parameters, with the reason for each.
+
+use std::{sync::Arc, time::Duration};
+
+use quinn::{
+    ClientConfig, Endpoint, EndpointConfig, IdleTimeout, MtuDiscoveryConfig, ServerConfig, TokioRuntime,
+    TransportConfig, VarInt,
+    congestion::CubicConfig,
+    crypto::rustls::{QuicClientConfig, QuicServerConfig},
+};
+
+use crate::{
+    engine::StartError, identity::Identity, metrics::Metrics, net::socket::SharedSocket, net::tls, table::PeerTable,
+};
+
+/// Largest UDP payload of a QUIC packet, in bytes, where the path carries it. quinn sends 10 segments at once, and
+/// more than 65,507 bytes in all would fail in silence.
+pub(crate) const MTU_MAX: u16 = 6500;
+const _: () = assert!(10 * MTU_MAX as usize <= 65_507);
+
+/// Every path of QUIC carries this (RFC 9000, section 14); overlays may not carry more.
+const MTU_INITIAL: u16 = 1200;
+
+/// Requests that a peer may have open at once, served, queued or about to be refused.
+const REQUESTS_MAX: u32 = 64;
+/// Bytes of one stream that are buffered before they are read: several pieces of a usual blob.
+const STREAM_WINDOW_BYTES: u32 = 2 * 1024 * 1024;
+/// Bytes of one connection that are buffered before they are read.
+const CONNECTION_WINDOW_BYTES: u32 = 8 * 1024 * 1024;
+/// Bytes of one connection that are sent and not acknowledged. A piece counts as sent once they hold it, so they are
+/// few; still enough for 1 GB/s at 1 ms.
+const SEND_WINDOW_BYTES: u64 = 1024 * 1024;
+const IDLE_TIMEOUT: Duration = Duration::from_secs(10);
+const KEEP_ALIVE: Duration = Duration::from_secs(3);
+
+/// A QUIC endpoint that accepts and dials members.
+pub(crate) struct Quic {
+    /// The endpoint, on the shared socket.
+    pub(crate) endpoint: Endpoint,
+    /// How to dial.
+    pub(crate) client: ClientConfig,
+}
+
+/// Opens the endpoint on `socket`.
+pub(crate) fn open(
+    identity: &Identity,
+    table: &Arc<PeerTable>,
+    metrics: &Arc<Metrics>,
+    socket: Arc<SharedSocket>,
+) -> Result<Quic, StartError> {
+    let other = |error: &dyn std::fmt::Display| StartError::Other(format!("cannot set up QUIC: {error}"));
+    let (client, server) = tls::configs(identity, table, metrics)?;
+    let client = QuicClientConfig::try_from(client).map_err(|error| other(&error))?;
+    let server = QuicServerConfig::try_from(server).map_err(|error| other(&error))?;
+    let transport = Arc::new(transport());
+    let mut client = ClientConfig::new(Arc::new(client));
+    client.transport_config(transport.clone());
+    let mut server = ServerConfig::with_crypto(Arc::new(server));
+    server.transport_config(transport).migration(false);
+    let mut endpoint = EndpointConfig::default();
+    endpoint.grease_quic_bit(false);
+    endpoint.max_udp_payload_size(MTU_MAX).map_err(|error| other(&error))?;
+    let endpoint = Endpoint::new_with_abstract_socket(endpoint, Some(server), socket, Arc::new(TokioRuntime))
+        .map_err(|error| other(&error))?;
+    Ok(Quic { endpoint, client })
+}
+
+fn transport() -> TransportConfig {
+    let mut mtu = MtuDiscoveryConfig::default();
+    mtu.upper_bound(MTU_MAX);
+    let mut transport = TransportConfig::default();
+    transport
+        .max_concurrent_bidi_streams(VarInt::from_u32(REQUESTS_MAX))
+        .max_concurrent_uni_streams(VarInt::from_u32(1))
+        .stream_receive_window(VarInt::from_u32(STREAM_WINDOW_BYTES))
+        .receive_window(VarInt::from_u32(CONNECTION_WINDOW_BYTES))
+        .send_window(SEND_WINDOW_BYTES)
+        .datagram_receive_buffer_size(None)
+        .initial_mtu(MTU_INITIAL)
+        .mtu_discovery_config(Some(mtu))
+        .max_idle_timeout(Some(IdleTimeout::try_from(IDLE_TIMEOUT).expect("10 s fit into a QUIC variable integer")))
+        .keep_alive_interval(Some(KEEP_ALIVE))
+        // quinn's BBR halves throughput and loses up to half of the packets behind a shaper.
+        .congestion_controller_factory(Arc::new(CubicConfig::default()));
+    transport
+}

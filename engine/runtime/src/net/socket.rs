@@ -1,0 +1,253 @@
+//! One UDP port for gossip and QUIC.
+//!
+//! quinn reads the port. A datagram whose first byte has the bit 0x40 set is QUIC's (RFC 9000, section 17, the fixed
+//! bit, which this node never greases); any other is taken out of what quinn receives and goes to the pump through a
+//! bounded channel. The kernel may put several datagrams of one sender into one buffer (GRO), so each is looked at.
+
+use std::{
+    fmt,
+    io::{self, IoSliceMut},
+    net::SocketAddr,
+    pin::Pin,
+    sync::Arc,
+    task::{Context, Poll},
+};
+
+use quinn::{
+    AsyncUdpSocket, Runtime, TokioRuntime, UdpPoller,
+    udp::{RecvMeta, Transmit},
+};
+use shoal_wire::version::is_quic;
+use socket2::{Domain, Protocol, Socket, Type};
+use tokio::sync::{mpsc, oneshot};
+
+use crate::{metrics::Metrics, net::seal::DATAGRAM_BYTES_MAX};
+
+/// Socket buffers that are asked for, in bytes. The default of 208 KiB loses up to 5 % of packets when several peers
+/// send at once.
+const SOCKET_BUFFER_BYTES: usize = 4 * 1024 * 1024;
+
+/// Gossip datagrams that wait for the pump; more are dropped, as the network would.
+const GOSSIP_QUEUE: usize = 1024;
+
+/// Largest UDP payload that the kernel hands over at once.
+const RECEIVE_BYTES_MAX: usize = 65_536;
+
+/// A gossip datagram as it came, still sealed.
+#[derive(Debug)]
+pub(crate) struct GossipDatagram {
+    /// Address that it came from.
+    pub(crate) from: SocketAddr,
+    /// All of it.
+    pub(crate) bytes: Vec<u8>,
+}
+
+/// The port, shared by quinn and gossip.
+pub(crate) struct SharedSocket {
+    inner: Arc<dyn AsyncUdpSocket>,
+    address: SocketAddr,
+    gossip: mpsc::Sender<GossipDatagram>,
+    metrics: Arc<Metrics>,
+    /// Tells by its end that the port is free again.
+    _open: oneshot::Sender<()>,
+}
+
+/// A bound port, and what comes out of it.
+pub(crate) struct Bound {
+    pub(crate) socket: Arc<SharedSocket>,
+    /// Gossip that arrives while quinn polls the socket.
+    pub(crate) gossip: mpsc::Receiver<GossipDatagram>,
+    /// Ends once the port is closed.
+    pub(crate) closed: oneshot::Receiver<()>,
+}
+
+impl SharedSocket {
+    /// Binds `address`.
+    ///
+    /// # Errors
+    /// The address is taken, not local or not allowed.
+    pub(crate) fn bind(address: SocketAddr, metrics: Arc<Metrics>) -> io::Result<Bound> {
+        let socket = Socket::new(Domain::for_address(address), Type::DGRAM, Some(Protocol::UDP))?;
+        if address.is_ipv6() {
+            socket.set_only_v6(false)?;
+        }
+        socket.set_nonblocking(true)?;
+        socket.bind(&address.into())?;
+        size_buffers(&socket);
+        let inner = TokioRuntime.wrap_udp_socket(socket.into())?;
+        let address = inner.local_addr()?;
+        let (gossip, datagrams) = mpsc::channel(GOSSIP_QUEUE);
+        let (open, closed) = oneshot::channel();
+        let socket = Arc::new(Self { inner, address, gossip, metrics, _open: open });
+        Ok(Bound { socket, gossip: datagrams, closed })
+    }
+
+    /// The bound address, with the port that it got.
+    pub(crate) fn address(&self) -> SocketAddr {
+        self.address
+    }
+
+    /// Sends a sealed gossip datagram. It may be lost: a full socket buffer drops it like a full queue on the way.
+    pub(crate) fn send_gossip(&self, to: SocketAddr, datagram: &[u8]) {
+        let destination = match to {
+            SocketAddr::V4(v4) if self.address.is_ipv6() => (v4.ip().to_ipv6_mapped(), v4.port()).into(),
+            other => other,
+        };
+        let transmit = Transmit { destination, ecn: None, contents: datagram, segment_size: None, src_ip: None };
+        match self.inner.try_send(&transmit) {
+            Ok(()) => self.metrics.gossip_sent_packets.increment(),
+            Err(error) => {
+                self.metrics.gossip_dropped_packets.increment();
+                tracing::debug!(%to, %error, "a gossip datagram was not sent");
+            }
+        }
+    }
+
+    fn deliver(&self, from: SocketAddr, datagram: &[u8]) {
+        if datagram.len() > DATAGRAM_BYTES_MAX {
+            self.metrics.gossip_rejected_packets.increment();
+            return;
+        }
+        let from = SocketAddr::new(from.ip().to_canonical(), from.port());
+        if self.gossip.try_send(GossipDatagram { from, bytes: datagram.to_vec() }).is_err() {
+            self.metrics.gossip_dropped_packets.increment();
+        }
+    }
+}
+
+/// Asks for large buffers and says what the kernel granted; less only costs retransmissions.
+fn size_buffers(socket: &Socket) {
+    let asked = socket.set_recv_buffer_size(SOCKET_BUFFER_BYTES).and(socket.set_send_buffer_size(SOCKET_BUFFER_BYTES));
+    let receive_bytes = socket.recv_buffer_size().unwrap_or(0);
+    let send_bytes = socket.send_buffer_size().unwrap_or(0);
+    if asked.is_err() || receive_bytes < SOCKET_BUFFER_BYTES || send_bytes < SOCKET_BUFFER_BYTES {
+        tracing::info!(
+            receive_bytes,
+            send_bytes,
+            wanted_bytes = SOCKET_BUFFER_BYTES,
+            "the system grants smaller UDP buffers than wanted; raise net.core.rmem_max and wmem_max for less loss"
+        );
+    } else {
+        tracing::debug!(receive_bytes, send_bytes, "UDP buffers");
+    }
+}
+
+/// Hands every gossip datagram in `buffer` to `deliver` and keeps QUIC's, in order. All datagrams in it have `stride`
+/// bytes but the last, which may be shorter.
+fn take_gossip(buffer: &mut [u8], meta: &mut RecvMeta, mut deliver: impl FnMut(SocketAddr, &[u8])) {
+    let received = meta.len.min(buffer.len());
+    let stride = meta.stride.max(1);
+    if buffer[..received].iter().step_by(stride).all(|&first| is_quic(first)) {
+        return;
+    }
+    let mut kept = 0;
+    for start in (0..received).step_by(stride) {
+        let end = (start + stride).min(received);
+        if is_quic(buffer[start]) {
+            buffer.copy_within(start..end, kept);
+            kept += end - start;
+        } else {
+            deliver(meta.addr, &buffer[start..end]);
+        }
+    }
+    meta.len = kept;
+}
+
+impl AsyncUdpSocket for SharedSocket {
+    fn create_io_poller(self: Arc<Self>) -> Pin<Box<dyn UdpPoller>> {
+        self.inner.clone().create_io_poller()
+    }
+
+    fn try_send(&self, transmit: &Transmit<'_>) -> io::Result<()> {
+        self.inner.try_send(transmit)
+    }
+
+    fn poll_recv(
+        &self,
+        context: &mut Context<'_>,
+        buffers: &mut [IoSliceMut<'_>],
+        meta: &mut [RecvMeta],
+    ) -> Poll<io::Result<usize>> {
+        let received = std::task::ready!(self.inner.poll_recv(context, buffers, meta))?;
+        for (buffer, meta) in buffers.iter_mut().zip(meta.iter_mut()).take(received) {
+            take_gossip(buffer, meta, |from, datagram| self.deliver(from, datagram));
+        }
+        Poll::Ready(Ok(received))
+    }
+
+    fn local_addr(&self) -> io::Result<SocketAddr> {
+        Ok(self.address)
+    }
+
+    fn max_transmit_segments(&self) -> usize {
+        self.inner.max_transmit_segments()
+    }
+
+    /// quinn reserves this many times the largest packet for each buffer; the kernel never fills more than 64 KiB.
+    fn max_receive_segments(&self) -> usize {
+        let needed = RECEIVE_BYTES_MAX.div_ceil(usize::from(super::endpoint::MTU_MAX));
+        self.inner.max_receive_segments().min(needed)
+    }
+
+    fn may_fragment(&self) -> bool {
+        self.inner.may_fragment()
+    }
+}
+
+impl fmt::Debug for SharedSocket {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("SharedSocket").field("address", &self.address).finish_non_exhaustive()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    /// Splits `segments` coalesced as the kernel does; returns the gossip and what is left for QUIC.
+    fn split(segments: &[Vec<u8>]) -> (Vec<Vec<u8>>, Vec<u8>) {
+        let mut buffer = segments.concat();
+        let mut meta =
+            RecvMeta { len: buffer.len(), stride: segments.first().map_or(0, Vec::len), ..RecvMeta::default() };
+        buffer.extend([0xff; 10]);
+        let mut gossip = Vec::new();
+        take_gossip(&mut buffer, &mut meta, |_, datagram| gossip.push(datagram.to_vec()));
+        (gossip, buffer[..meta.len].to_vec())
+    }
+
+    #[test]
+    fn coalesced_gossip_is_taken_out_between_quic_packets() {
+        let quic = |fill| [vec![0x40], vec![fill; 4]].concat();
+        let gossip = |fill| [vec![0x01], vec![fill; 4]].concat();
+        let short = vec![0x01, 9];
+        let (taken, left) = split(&[quic(1), gossip(2), quic(3), short.clone()]);
+        assert_eq!(taken, [gossip(2), short]);
+        assert_eq!(left, [quic(1), quic(3)].concat());
+    }
+
+    #[test]
+    fn an_empty_datagram_is_nobodys() {
+        assert_eq!(split(&[]), (vec![], vec![]));
+    }
+
+    proptest! {
+        #[test]
+        fn every_datagram_goes_to_one_side_unchanged(
+            stride in 1usize..20,
+            firsts in proptest::collection::vec(any::<u8>(), 0..12),
+            last in 1usize..20,
+        ) {
+            let count = firsts.len();
+            let segments: Vec<Vec<u8>> = firsts.iter().zip(0u8..).map(|(&first, index)| {
+                let length = if usize::from(index) + 1 == count { last.min(stride) } else { stride };
+                [vec![first], vec![index; length - 1]].concat()
+            }).collect();
+            let quic = |segment: &&Vec<u8>| is_quic(segment[0]);
+            let (taken, left) = split(&segments);
+            prop_assert_eq!(taken, segments.iter().filter(|segment| !quic(segment)).cloned().collect::<Vec<_>>());
+            prop_assert_eq!(left, segments.iter().filter(quic).cloned().collect::<Vec<_>>().concat());
+        }
+    }
+}

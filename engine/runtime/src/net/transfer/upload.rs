@@ -1,0 +1,287 @@
+//! Pieces to peers.
+
+use std::{
+    collections::{HashMap, VecDeque},
+    fs::File,
+    io,
+    sync::{
+        Arc, Mutex,
+        atomic::{AtomicU64, Ordering::Relaxed},
+    },
+    time::Duration,
+};
+
+use quinn::{RecvStream, SendStream};
+use shoal_core::event::{Input, Refusal, UploadId};
+use shoal_wire::{
+    digest::Digest,
+    frame::encode_reply,
+    geometry::PieceIndex,
+    ids::{MemberId, PieceHash},
+    transfer::{PieceReply, PieceRequest, Urgency, Voucher},
+};
+use tokio::sync::{mpsc, oneshot};
+
+use super::stream::{HeaderError, Sending, read_request};
+use crate::{
+    identity::Identity,
+    limit::Limiter,
+    metrics::Metrics,
+    net::peers::code,
+    pool::Pool,
+    spool::{
+        Spool,
+        blob::{Blob, READ_BYTES, read_at},
+    },
+};
+
+/// Time for a request to arrive once its stream is open.
+const REQUEST_TIMEOUT: Duration = Duration::from_secs(5);
+/// This node's own vouchers for pieces of complete blobs that are kept: 136 bytes each.
+const VOUCHERS_MAX: usize = 16_384;
+
+/// What the core says to a request.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Verdict {
+    Serve,
+    Refuse(Refusal),
+}
+
+/// All requests of peers.
+pub(crate) struct Uploads {
+    pub(crate) spool: Arc<Spool>,
+    pub(crate) pool: Pool,
+    pub(crate) identity: Arc<Identity>,
+    pub(crate) limiter: Limiter,
+    pub(crate) metrics: Arc<Metrics>,
+    pub(crate) inputs: mpsc::Sender<Input>,
+    pub(crate) state: UploadState,
+}
+
+/// What changes about uploads.
+#[derive(Default)]
+pub(crate) struct UploadState {
+    ids: AtomicU64,
+    waiting: Mutex<HashMap<UploadId, oneshot::Sender<Verdict>>>,
+    vouchers: Mutex<VoucherCache>,
+}
+
+#[derive(Default)]
+struct VoucherCache {
+    vouchers: HashMap<(Digest, PieceIndex), Voucher>,
+    order: VecDeque<(Digest, PieceIndex)>,
+}
+
+/// Why an upload ended before its end.
+enum SendFailure {
+    /// The peer cancelled it, or its connection broke.
+    Peer,
+    /// The piece is not there any more.
+    NotHeld,
+    /// The disk failed.
+    Disk(io::Error),
+}
+
+impl Uploads {
+    /// Passes the core's verdict on; one about an upload that has ended is of no consequence.
+    pub(crate) fn decide(&self, upload: UploadId, verdict: Verdict) {
+        if let Some(waiting) = crate::lock(&self.state.waiting).remove(&upload) {
+            let _ = waiting.send(verdict);
+        }
+    }
+
+    /// Answers one request of `from`. QUIC bounds how many each peer may have open.
+    pub(crate) async fn answer(self: Arc<Self>, from: MemberId, send: SendStream, mut receive: RecvStream) {
+        let mut sending = Sending::new(send);
+        let request = match tokio::time::timeout(REQUEST_TIMEOUT, read_request(&mut receive)).await {
+            Ok(Ok(request)) => request,
+            Ok(Err(HeaderError::Broken(_))) | Err(_) => return,
+            Ok(Err(error)) => {
+                self.metrics.control_malformed.increment();
+                tracing::warn!(peer = %from, %error, "a piece request is refused");
+                let _ = sending.reset(code::MALFORMED);
+                let _ = receive.stop(code::MALFORMED);
+                return;
+            }
+        };
+        drop(receive);
+        let upload = UploadId(self.state.ids.fetch_add(1, Relaxed));
+        let (decide, decided) = oneshot::channel();
+        crate::lock(&self.state.waiting).insert(upload, decide);
+        let PieceRequest { digest, piece, urgency } = request;
+        let asked = Input::PieceRequested { upload, from, digest, piece, urgency };
+        if self.inputs.send(asked).await.is_err() {
+            return;
+        }
+        let verdict = tokio::select! {
+            verdict = decided => verdict.ok(),
+            _ = sending.stopped() => None,
+        };
+        crate::lock(&self.state.waiting).remove(&upload);
+        match verdict {
+            Some(Verdict::Refuse(refusal)) => self.refuse(sending, refusal).await,
+            Some(Verdict::Serve) => {
+                self.serve(from, sending, request).await;
+                let _ = self.inputs.send(Input::UploadEnded { upload }).await;
+            }
+            None => {
+                let _ = self.inputs.send(Input::UploadEnded { upload }).await;
+            }
+        }
+    }
+
+    async fn refuse(&self, sending: Sending, refusal: Refusal) {
+        let reply = match refusal {
+            Refusal::Busy(load) => {
+                self.metrics.uploads_refused_busy.increment();
+                PieceReply::Busy(load)
+            }
+            Refusal::NotHeld => PieceReply::NotHeld,
+        };
+        self.reply_only(sending, &reply).await;
+    }
+
+    async fn reply_only(&self, mut sending: Sending, reply: &PieceReply) {
+        let Ok(header) = encode_reply(reply) else { return };
+        if sending.write_all(&header).await.is_ok() {
+            sending.finish();
+        }
+    }
+
+    async fn serve(&self, to: MemberId, mut sending: Sending, request: PieceRequest) {
+        let _active = self.metrics.uploads_active.hold();
+        match self.send_piece(&mut sending, request).await {
+            Ok(()) => sending.finish(),
+            Err(SendFailure::NotHeld) => self.reply_only(sending, &PieceReply::NotHeld).await,
+            Err(SendFailure::Peer) => {}
+            Err(SendFailure::Disk(error)) => {
+                tracing::warn!(peer = %to, digest = %request.digest, piece = request.piece.0, %error,
+                    "a piece could not be read from the spool");
+            }
+        }
+    }
+
+    async fn send_piece(&self, sending: &mut Sending, request: PieceRequest) -> Result<(), SendFailure> {
+        let blob = self.spool.get(&request.digest).ok_or(SendFailure::NotHeld)?;
+        if !blob.has(request.piece) {
+            return Err(SendFailure::NotHeld);
+        }
+        self.spool.touch(&blob);
+        let range = blob.geometry().range(request.piece);
+        let (voucher, file, mut chunk) = self.prepare(&blob, request.piece).await?;
+        let header =
+            encode_reply(&PieceReply::Sending(voucher)).map_err(|error| SendFailure::Disk(io::Error::other(error)))?;
+        sending.write_all(&header).await.map_err(|_| SendFailure::Peer)?;
+        let mut offset = range.start;
+        while offset < range.end {
+            offset += chunk.len() as u64;
+            self.send_paced(sending, chunk, request.urgency).await?;
+            let length = (range.end - offset).min(READ_BYTES);
+            if length == 0 {
+                break;
+            }
+            let file = file.clone();
+            let read = self.pool.run(move || read_at(&file, offset, length)).await;
+            chunk = read.and_then(|read| read).map_err(SendFailure::Disk)?;
+        }
+        Ok(())
+    }
+
+    async fn send_paced(
+        &self,
+        sending: &mut Sending,
+        mut chunk: bytes::Bytes,
+        urgency: Urgency,
+    ) -> Result<(), SendFailure> {
+        while !chunk.is_empty() {
+            let part = chunk.split_to(chunk.len().min(self.limiter.quantum()));
+            let length = part.len() as u64;
+            self.limiter.take(length, urgency).await;
+            sending.write_chunk(part).await.map_err(|_| SendFailure::Peer)?;
+            self.metrics.peer_sent_bytes.add(length);
+        }
+        Ok(())
+    }
+
+    /// The voucher of a piece, its file, and its first bytes, in one job.
+    async fn prepare(
+        &self,
+        blob: &Arc<Blob>,
+        piece: PieceIndex,
+    ) -> Result<(Voucher, Arc<File>, bytes::Bytes), SendFailure> {
+        let known = self.known_voucher(blob, piece);
+        let (job_blob, identity) = (blob.clone(), self.identity.clone());
+        let job = move || {
+            let file = job_blob.file()?;
+            let range = job_blob.geometry().range(piece);
+            let voucher = match known {
+                Some(voucher) => voucher,
+                None => identity.vouch(job_blob.digest(), piece, hash_of(&file, range.clone())?),
+            };
+            let first = read_at(&file, range.start, (range.end - range.start).min(READ_BYTES))?;
+            Ok((voucher, file, first))
+        };
+        let prepared = match self.pool.run(job).await.and_then(|prepared: io::Result<_>| prepared) {
+            Ok(prepared) => prepared,
+            // It was evicted between the look into the index and the opening of its file.
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Err(SendFailure::NotHeld),
+            Err(error) => return Err(SendFailure::Disk(error)),
+        };
+        if prepared.0.injector == self.identity.id() {
+            crate::lock(&self.state.vouchers).insert((*blob.digest(), piece), &prepared.0);
+        }
+        Ok(prepared)
+    }
+
+    /// For a piece of an unfinished blob, whoever brought it in vouches; for a complete blob, this node does.
+    fn known_voucher(&self, blob: &Blob, piece: PieceIndex) -> Option<Voucher> {
+        blob.voucher(piece).or_else(|| crate::lock(&self.state.vouchers).get(&(*blob.digest(), piece)))
+    }
+}
+
+impl VoucherCache {
+    fn get(&self, key: &(Digest, PieceIndex)) -> Option<Voucher> {
+        self.vouchers.get(key).cloned()
+    }
+
+    fn insert(&mut self, key: (Digest, PieceIndex), voucher: &Voucher) {
+        if self.vouchers.insert(key, voucher.clone()).is_none() {
+            self.order.push_back(key);
+        }
+        if self.order.len() > VOUCHERS_MAX
+            && let Some(oldest) = self.order.pop_front()
+        {
+            self.vouchers.remove(&oldest);
+        }
+    }
+}
+
+fn hash_of(file: &File, range: std::ops::Range<u64>) -> io::Result<PieceHash> {
+    let mut hasher = blake3::Hasher::new();
+    let mut offset = range.start;
+    while offset < range.end {
+        let bytes = read_at(file, offset, (range.end - offset).min(READ_BYTES))?;
+        hasher.update(&bytes);
+        offset += bytes.len() as u64;
+    }
+    Ok(PieceHash(*hasher.finalize().as_bytes()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_voucher_cache_forgets_the_oldest() {
+        let mut cache = VoucherCache::default();
+        let voucher = Voucher { injector: MemberId([0; 16]), hash: PieceHash([0; 32]), signature: vec![0; 64] };
+        let key = |piece| (Digest::Sha256([0; 32]), PieceIndex(piece));
+        let most = u32::try_from(VOUCHERS_MAX).expect("a small number");
+        for piece in 0..=most {
+            cache.insert(key(piece), &voucher);
+        }
+        assert_eq!(cache.vouchers.len(), VOUCHERS_MAX);
+        assert!(cache.get(&key(0)).is_none());
+        assert!(cache.get(&key(most)).is_some());
+    }
+}

@@ -1,0 +1,96 @@
+//! Verified bytes of a blob, in order.
+
+use std::{
+    fs::File,
+    ops::Range,
+    pin::Pin,
+    sync::Arc,
+    task::{Context, Poll},
+};
+
+use bytes::Bytes;
+use futures_util::{Stream, stream};
+
+use crate::{
+    engine::BlobError,
+    pool::Pool,
+    spool::{
+        blob::{READ_BYTES, read_at},
+        interest::Reading,
+    },
+};
+
+/// Verified bytes of a blob, or of a part of it, in order and in chunks of at most 256 KiB. A piece's bytes leave as
+/// soon as the piece is stored; those of the blob's last piece once the digest of the whole blob holds. Dropping it
+/// ends the reader's interest.
+pub struct BlobReader {
+    chunks: Pin<Box<dyn Stream<Item = Result<Bytes, BlobError>> + Send>>,
+}
+
+/// Where a reader is.
+struct Cursor {
+    reading: Reading,
+    pool: Pool,
+    range: Range<u64>,
+    /// Whether it reads a part, whose pieces are demanded before others.
+    part: bool,
+    file: Option<Arc<File>>,
+}
+
+impl BlobReader {
+    /// A reader of `range`, which lies within the blob, or of everything.
+    pub(crate) fn new(reading: Reading, pool: Pool, range: Option<Range<u64>>) -> Self {
+        let size = reading.blob().geometry().size();
+        let part = range.as_ref().is_some_and(|range| *range != (0..size));
+        let range = range.unwrap_or(0..size);
+        let cursor = Cursor { reading, pool, range, part, file: None };
+        let chunks = stream::unfold(Some(cursor), |cursor| async {
+            let mut cursor = cursor?;
+            match cursor.next().await {
+                Ok(chunk) => chunk.map(|chunk| (Ok(chunk), Some(cursor))),
+                Err(error) => Some((Err(error), None)),
+            }
+        });
+        Self { chunks: Box::pin(chunks) }
+    }
+}
+
+impl Cursor {
+    async fn next(&mut self) -> Result<Option<Bytes>, BlobError> {
+        if self.range.is_empty() {
+            return Ok(None);
+        }
+        let geometry = self.reading.blob().geometry();
+        let piece = geometry.piece_at(self.range.start);
+        let demand = self.part.then(|| piece.0..geometry.piece_at(self.range.end - 1).0 + 1);
+        self.reading.readable(piece, demand).await?;
+        let offset = self.range.start;
+        let length = self.range.end.min(geometry.range(piece).end).min(offset + READ_BYTES) - offset;
+        let (blob, open) = (self.reading.blob().clone(), self.file.clone());
+        let job = move || {
+            let file = open.map_or_else(|| blob.file(), Ok)?;
+            read_at(&file, offset, length).map(|bytes| (file, bytes))
+        };
+        let read = self.pool.run(job).await.and_then(|read| read);
+        // Where the blob began again meanwhile, that is the error to tell.
+        let failure = |error: std::io::Error| self.reading.ended().unwrap_or(BlobError::Store(error.to_string()));
+        let (file, bytes) = read.map_err(failure)?;
+        self.file = Some(file);
+        self.range.start += length;
+        Ok(Some(bytes))
+    }
+}
+
+impl Stream for BlobReader {
+    type Item = Result<Bytes, BlobError>;
+
+    fn poll_next(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<Self::Item>> {
+        self.chunks.as_mut().poll_next(context)
+    }
+}
+
+impl std::fmt::Debug for BlobReader {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("BlobReader")
+    }
+}

@@ -1,0 +1,500 @@
+//! One blob: its file, its verified pieces, and its digest.
+
+use std::{
+    fs::{self, File, OpenOptions},
+    io,
+    os::unix::fs::FileExt,
+    path::PathBuf,
+    sync::{Arc, Mutex, MutexGuard, Weak},
+};
+
+use bytes::Bytes;
+use shoal_wire::{
+    digest::Digest,
+    geometry::{Geometry, PieceIndex},
+    piece_map::PieceMap,
+    transfer::Voucher,
+};
+
+use super::{
+    interest::{Interest, News},
+    prefix::{Hasher, Prefix},
+};
+use crate::{engine::BlobError, metrics::Metrics};
+
+/// Ends the names of files of unfinished blobs.
+pub(super) const PARTIAL_SUFFIX: &str = ".partial";
+/// Ends the names of files that are about to be removed.
+pub(super) const REMOVED_SUFFIX: &str = ".removed";
+
+/// Bytes that are read at once where a whole piece need not be in memory.
+pub(crate) const READ_BYTES: u64 = 256 * 1024;
+
+/// Failed writes in a row after which a blob's readers are told.
+const WRITE_FAILURES_MAX: u32 = 3;
+
+/// Where a blob is in its life.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Phase {
+    /// Found on disk at the start, not verified yet.
+    Unchecked,
+    /// Being filled, or waiting for somebody who wants it.
+    Filling,
+    /// Complete, with the right digest.
+    Verified,
+    /// Removed from the spool.
+    Gone,
+}
+
+/// What came of storing a piece.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Stored {
+    /// It was not there before.
+    New,
+    /// It was there, or is being written by somebody else just now.
+    Duplicate,
+    /// The blob was removed or began again meanwhile.
+    Stale,
+}
+
+/// What came of a run along the prefix.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum PrefixRun {
+    /// It waits for a piece, or another run is at work.
+    Waiting,
+    /// The whole blob has its digest.
+    Verified,
+    /// It has another; all pieces are discarded.
+    Corrupt,
+}
+
+pub(super) struct State {
+    pub(super) phase: Phase,
+    have: PieceMap,
+    /// Pieces whose arrival the core has been told; the digest runs along these, so that the core learns of every piece
+    /// before it learns that the blob is complete.
+    announced: PieceMap,
+    writing: Vec<PieceIndex>,
+    vouchers: std::collections::HashMap<PieceIndex, Voucher>,
+    file: Option<Arc<File>>,
+    prefix: Prefix,
+    write_failures: u32,
+    last_used: u64,
+    pub(super) interest: Interest,
+}
+
+/// One blob of the spool. Methods called blocking read or write the disk and belong on the pool.
+pub(crate) struct Blob {
+    digest: Digest,
+    geometry: Geometry,
+    path: PathBuf,
+    me: Weak<Self>,
+    state: Mutex<State>,
+    pub(super) news: Arc<News>,
+    pub(super) metrics: Arc<Metrics>,
+}
+
+impl Blob {
+    pub(super) fn new(
+        digest: Digest,
+        geometry: Geometry,
+        path: PathBuf,
+        on_disk: bool,
+        used: u64,
+        news: Arc<News>,
+        metrics: Arc<Metrics>,
+    ) -> Arc<Self> {
+        if on_disk {
+            metrics.spool_bytes.add(signed(geometry.size()));
+        }
+        let state = State {
+            phase: if on_disk { Phase::Unchecked } else { Phase::Filling },
+            have: PieceMap::empty(geometry.pieces()),
+            announced: PieceMap::empty(geometry.pieces()),
+            writing: Vec::new(),
+            vouchers: std::collections::HashMap::new(),
+            file: None,
+            prefix: Prefix::new(&digest),
+            write_failures: 0,
+            last_used: used,
+            interest: Interest::default(),
+        };
+        Arc::new_cyclic(|me| Self { digest, geometry, path, me: me.clone(), state: Mutex::new(state), news, metrics })
+    }
+
+    /// This blob as its owners hold it; `None` while the last of them drops it.
+    pub(super) fn me(&self) -> Option<Arc<Self>> {
+        self.me.upgrade()
+    }
+
+    pub(crate) fn digest(&self) -> &Digest {
+        &self.digest
+    }
+
+    pub(crate) fn geometry(&self) -> Geometry {
+        self.geometry
+    }
+
+    pub(super) fn state(&self) -> MutexGuard<'_, State> {
+        crate::lock(&self.state)
+    }
+
+    pub(crate) fn is_verified(&self) -> bool {
+        self.state().phase == Phase::Verified
+    }
+
+    pub(super) fn is_unchecked(&self) -> bool {
+        self.state().phase == Phase::Unchecked
+    }
+
+    pub(crate) fn has(&self, piece: PieceIndex) -> bool {
+        self.state().has(piece)
+    }
+
+    /// Who vouches for a stored piece of an unfinished blob.
+    pub(crate) fn voucher(&self, piece: PieceIndex) -> Option<Voucher> {
+        self.state().vouchers.get(&piece).cloned()
+    }
+
+    pub(super) fn last_used(&self) -> u64 {
+        self.state().last_used
+    }
+
+    pub(super) fn touch(&self, used: u64) {
+        self.state().last_used = used;
+    }
+
+    /// The file to read from; what is written under this name later does not change it. Blocking.
+    pub(crate) fn file(&self) -> io::Result<Arc<File>> {
+        let open = self.state().file.clone();
+        match open {
+            Some(file) => Ok(file),
+            None => File::open(&self.path).map(Arc::new),
+        }
+    }
+
+    /// Makes the file of an unfinished blob where it is not there yet. Blocking.
+    ///
+    /// # Errors
+    /// The directory cannot be written or the disk is full.
+    pub(crate) fn prepare(&self) -> io::Result<()> {
+        let mut state = self.state();
+        if state.phase == Phase::Filling {
+            self.writable(&mut state)?;
+        }
+        Ok(())
+    }
+
+    /// Writes a verified piece. Blocking.
+    ///
+    /// # Errors
+    /// The disk. After a few errors in a row the readers are told.
+    pub(crate) fn store(&self, piece: PieceIndex, bytes: &[u8], voucher: &Voucher) -> io::Result<Stored> {
+        debug_assert_eq!(bytes.len() as u64, self.geometry.len(piece), "a piece is whole");
+        let file = {
+            let mut state = self.state();
+            if state.phase == Phase::Gone {
+                return Ok(Stored::Stale);
+            }
+            if state.phase != Phase::Filling || state.have.has(piece) || state.writing.contains(&piece) {
+                return Ok(Stored::Duplicate);
+            }
+            let file = match self.writable(&mut state) {
+                Ok(file) => file,
+                Err(error) => return Err(self.count_failure(&mut state, error)),
+            };
+            state.writing.push(piece);
+            file
+        };
+        let written = file.write_all_at(bytes, self.geometry.range(piece).start);
+        let mut state = self.state();
+        if !state.is_current(&file) {
+            return Ok(Stored::Stale);
+        }
+        state.writing.retain(|&writing| writing != piece);
+        if let Err(error) = written {
+            return Err(self.count_failure(&mut state, error));
+        }
+        state.write_failures = 0;
+        state.have.insert(piece);
+        state.vouchers.insert(piece, voucher.clone());
+        state.interest.wake(piece);
+        self.metrics.spool_bytes.add(signed(bytes.len() as u64));
+        self.metrics.pieces_stored.increment();
+        Ok(Stored::New)
+    }
+
+    /// Says that the core knows of a stored piece; whether the digest can go on with [`Blob::run_prefix`].
+    pub(crate) fn announce(&self, piece: PieceIndex) -> bool {
+        let mut state = self.state();
+        if state.phase != Phase::Filling || !state.have.has(piece) {
+            return false;
+        }
+        state.announced.insert(piece);
+        let next = PieceIndex(state.prefix.next);
+        state.prefix.hasher.is_some() && state.announced.has(next)
+    }
+
+    /// Hashes along the contiguous prefix as far as it goes. `hint` is a piece that is still in memory. Blocking.
+    ///
+    /// # Errors
+    /// The disk; the readers are told.
+    pub(crate) fn run_prefix(&self, hint: Option<(PieceIndex, &[u8])>) -> io::Result<PrefixRun> {
+        let (mut hasher, file) = {
+            let mut state = self.state();
+            let (Some(file), Phase::Filling) = (state.file.clone(), state.phase) else { return Ok(PrefixRun::Waiting) };
+            let Some(hasher) = state.prefix.hasher.take() else { return Ok(PrefixRun::Waiting) };
+            (hasher, file)
+        };
+        let mut buffer = Vec::new();
+        loop {
+            let next = {
+                let mut state = self.state();
+                if !state.is_current(&file) {
+                    return Ok(PrefixRun::Waiting);
+                }
+                let next = PieceIndex(state.prefix.next);
+                if !self.geometry.contains(next) {
+                    break;
+                }
+                if !state.announced.has(next) {
+                    state.prefix.hasher = Some(hasher);
+                    return Ok(PrefixRun::Waiting);
+                }
+                next
+            };
+            match hint {
+                Some((piece, bytes)) if piece == next => hasher.update(bytes),
+                _ => self
+                    .hash_piece(&file, next, &mut hasher, &mut buffer)
+                    .inspect_err(|error| self.fail_store(error))?,
+            }
+            self.state().prefix.next += 1;
+        }
+        self.conclude(&hasher.finish(), &file)
+    }
+
+    fn hash_piece(&self, file: &File, piece: PieceIndex, hasher: &mut Hasher, buffer: &mut Vec<u8>) -> io::Result<()> {
+        let mut range = self.geometry.range(piece);
+        while range.start < range.end {
+            let length = (range.end - range.start).min(READ_BYTES);
+            buffer.resize(usize::try_from(length).unwrap_or(usize::MAX), 0);
+            file.read_exact_at(buffer, range.start)?;
+            hasher.update(buffer);
+            range.start += length;
+        }
+        Ok(())
+    }
+
+    /// Compares the digest of everything, and completes the blob or begins it again.
+    fn conclude(&self, found: &Digest, file: &Arc<File>) -> io::Result<PrefixRun> {
+        if *found != self.digest {
+            return Ok(self.begin_again(found, file));
+        }
+        let renamed = fs::rename(self.partial_path(), &self.path);
+        let mut state = self.state();
+        if !state.is_current(file) {
+            return Ok(PrefixRun::Waiting);
+        }
+        if let Err(error) = renamed {
+            drop(state);
+            self.fail_store(&error);
+            return Err(error);
+        }
+        state.complete();
+        self.metrics.blobs_verified.increment();
+        drop(state);
+        self.news.tell(self);
+        Ok(PrefixRun::Verified)
+    }
+
+    fn begin_again(&self, found: &Digest, file: &Arc<File>) -> PrefixRun {
+        let mut state = self.state();
+        if !state.is_current(file) {
+            return PrefixRun::Waiting;
+        }
+        tracing::error!(digest = %self.digest, %found, "a blob does not have its digest; its pieces are discarded");
+        self.metrics.blobs_corrupt.increment();
+        self.clear(&mut state);
+        state.interest.corrupt();
+        drop(state);
+        self.news.tell(self);
+        PrefixRun::Corrupt
+    }
+
+    /// Completes an empty blob, which nobody needs to send.
+    ///
+    /// # Errors
+    /// The digest is not that of nothing, or the disk fails. Blocking.
+    pub(crate) fn complete_empty(&self) -> Result<(), BlobError> {
+        if Hasher::of(&self.digest).finish() != self.digest {
+            return Err(BlobError::Invalid(format!("{} is not the digest of an empty blob", self.digest)));
+        }
+        File::create(&self.path).map_err(|error| BlobError::Store(error.to_string()))?;
+        self.state().complete();
+        self.news.tell(self);
+        Ok(())
+    }
+
+    /// Verifies a blob that was found on disk; one that is damaged is removed and filled again where it is wanted.
+    /// Blocking.
+    pub(crate) fn check(&self) {
+        let intact = self.file().and_then(|file| {
+            let mut hasher = Hasher::of(&self.digest);
+            let mut buffer = Vec::new();
+            for piece in 0..self.geometry.pieces() {
+                self.hash_piece(&file, PieceIndex(piece), &mut hasher, &mut buffer)?;
+            }
+            Ok(hasher.finish() == self.digest)
+        });
+        let mut state = self.state();
+        if state.phase != Phase::Unchecked {
+            return;
+        }
+        if matches!(intact, Ok(true)) {
+            state.complete();
+        } else {
+            tracing::warn!(digest = %self.digest, ?intact, "a blob in the spool is damaged; removed");
+            remove(&self.path);
+            self.metrics.spool_bytes.add(-signed(self.geometry.size()));
+            state.phase = Phase::Filling;
+        }
+        drop(state);
+        self.news.tell(self);
+    }
+
+    /// Gives the blob up unless somebody reads it. Returns what is left to be removed from the disk, which may take
+    /// long, and is not needed before the digest can be used anew.
+    pub(super) fn discard_if_unread(&self) -> Option<PathBuf> {
+        let mut state = self.state();
+        if state.interest.is_read() || state.phase == Phase::Unchecked {
+            return None;
+        }
+        let mut aside = self.path.clone();
+        if state.phase == Phase::Verified {
+            aside.as_mut_os_string().push(format!(".{}{REMOVED_SUFFIX}", state.last_used));
+            if let Err(error) = fs::rename(&self.path, &aside) {
+                tracing::warn!(path = %self.path.display(), %error, "a file of the spool could not be moved");
+            }
+            self.metrics.spool_bytes.add(-signed(self.geometry.size()));
+        } else {
+            self.clear(&mut state);
+        }
+        state.phase = Phase::Gone;
+        drop(state);
+        self.news.tell(self);
+        Some(aside)
+    }
+
+    /// Fails the readers for an error of the disk.
+    pub(crate) fn fail_store(&self, error: &io::Error) {
+        tracing::error!(digest = %self.digest, %error, "the spool failed");
+        self.end_readers(&BlobError::Store(error.to_string()));
+        let mut state = self.state();
+        if state.phase == Phase::Filling {
+            self.clear(&mut state);
+        }
+    }
+
+    fn count_failure(&self, state: &mut State, error: io::Error) -> io::Error {
+        state.write_failures += 1;
+        tracing::warn!(digest = %self.digest, %error, failures = state.write_failures, "a piece could not be written");
+        if state.write_failures >= WRITE_FAILURES_MAX {
+            state.write_failures = 0;
+            state.interest.end(&BlobError::Store(error.to_string()));
+            self.news.tell(self);
+        }
+        error
+    }
+
+    /// Forgets all pieces of an unfinished blob. Who has the old file open still reads the old bytes.
+    fn clear(&self, state: &mut State) {
+        let stored: u64 = state.have.iter().map(|piece| self.geometry.len(piece)).sum();
+        self.metrics.spool_bytes.add(-signed(stored));
+        state.have = PieceMap::empty(self.geometry.pieces());
+        state.announced = state.have.clone();
+        state.writing.clear();
+        state.vouchers.clear();
+        state.prefix = Prefix::new(&self.digest);
+        if state.file.take().is_some() {
+            remove(&self.partial_path());
+        }
+    }
+
+    fn writable(&self, state: &mut State) -> io::Result<Arc<File>> {
+        if let Some(file) = &state.file {
+            return Ok(file.clone());
+        }
+        let path = self.partial_path();
+        let file = OpenOptions::new().create(true).truncate(true).read(true).write(true).open(path)?;
+        file.set_len(self.geometry.size())?;
+        let file = Arc::new(file);
+        state.file = Some(file.clone());
+        Ok(file)
+    }
+
+    fn partial_path(&self) -> PathBuf {
+        let mut path = self.path.clone();
+        path.as_mut_os_string().push(PARTIAL_SUFFIX);
+        path
+    }
+
+    #[cfg(test)]
+    pub(crate) fn replace_file(&self, file: File) {
+        self.state().file = Some(Arc::new(file));
+    }
+}
+
+impl State {
+    fn has(&self, piece: PieceIndex) -> bool {
+        match self.phase {
+            Phase::Verified => piece.0 < self.have.pieces(),
+            Phase::Filling => self.have.has(piece),
+            Phase::Unchecked | Phase::Gone => false,
+        }
+    }
+
+    /// Whether a reader may have bytes of `piece`: the last one only once the whole digest holds.
+    pub(super) fn is_readable(&self, piece: PieceIndex) -> bool {
+        let last = piece.0 + 1 == self.have.pieces();
+        self.phase == Phase::Verified || (!last && self.has(piece))
+    }
+
+    pub(super) fn have(&self) -> &PieceMap {
+        &self.have
+    }
+
+    /// Whether nothing began again since `file` was taken.
+    fn is_current(&self, file: &Arc<File>) -> bool {
+        self.phase == Phase::Filling && self.file.as_ref().is_some_and(|current| Arc::ptr_eq(current, file))
+    }
+
+    fn complete(&mut self) {
+        self.phase = Phase::Verified;
+        self.have = PieceMap::full(self.have.pieces());
+        self.announced = PieceMap::empty(0);
+        self.writing = Vec::new();
+        self.vouchers = std::collections::HashMap::new();
+        self.file = None;
+        self.interest.wake_all();
+    }
+}
+
+/// Reads a part of a blob into memory. Blocking.
+pub(crate) fn read_at(file: &File, offset: u64, length: u64) -> io::Result<Bytes> {
+    let mut bytes = vec![0; usize::try_from(length).map_err(io::Error::other)?];
+    file.read_exact_at(&mut bytes, offset)?;
+    Ok(Bytes::from(bytes))
+}
+
+pub(super) fn remove(path: &std::path::Path) {
+    if let Err(error) = fs::remove_file(path)
+        && error.kind() != io::ErrorKind::NotFound
+    {
+        tracing::warn!(path = %path.display(), %error, "a file of the spool could not be removed");
+    }
+}
+
+fn signed(bytes: u64) -> i64 {
+    i64::try_from(bytes).unwrap_or(i64::MAX)
+}

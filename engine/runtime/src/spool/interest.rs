@@ -1,0 +1,277 @@
+//! Who reads a blob, and what the core is told about it.
+//!
+//! The core is told by levels, not by edges: whatever changes, the blob is put into [`News`] once, and the pump later
+//! compares what holds with what the core was told last. So no order of readers that come and go can leave the core
+//! with a stale picture, and the queue has at most one entry for each blob.
+
+use std::{
+    collections::{BTreeMap, VecDeque},
+    ops::Range,
+    sync::{Arc, Mutex},
+};
+
+use shoal_core::event::Input;
+use shoal_wire::{control::UpstreamFailure, geometry::PieceIndex};
+use tokio::sync::{Notify, oneshot};
+
+use super::blob::{Blob, Phase, State};
+use crate::{engine::BlobError, metrics::Metrics, upstream::UpstreamSource};
+
+/// Pieces that one reader demands at once: the one under its cursor, and the next.
+const DEMAND_AHEAD: u32 = 2;
+/// Pieces demanded at once for one blob.
+const DEMAND_MAX: usize = 16;
+
+/// Blobs that may have something to tell the core.
+#[derive(Default)]
+pub(crate) struct News {
+    queue: Mutex<VecDeque<Arc<Blob>>>,
+    arrived: Notify,
+}
+
+impl News {
+    /// Queues `blob` unless it is queued already.
+    pub(super) fn tell(&self, blob: &Blob) {
+        let queued = std::mem::replace(&mut blob.state().interest.queued, true);
+        if !queued && let Some(blob) = blob.me() {
+            crate::lock(&self.queue).push_back(blob);
+            self.arrived.notify_one();
+        }
+    }
+
+    /// Waits until a blob is queued. Cancel-safe.
+    pub(crate) async fn arrived(&self) {
+        self.arrived.notified().await;
+    }
+
+    /// What the blobs have to tell, in the order in which they were queued.
+    pub(crate) fn drain(&self) -> Vec<Input> {
+        let blobs = std::mem::take(&mut *crate::lock(&self.queue));
+        blobs.iter().flat_map(|blob| blob.untold()).collect()
+    }
+}
+
+/// What the core was told last.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+enum Told {
+    #[default]
+    Nothing,
+    Wanted {
+        can_lease: bool,
+    },
+    Held,
+}
+
+/// The readers of a blob.
+#[derive(Default)]
+pub(super) struct Interest {
+    /// Raised when all present readers end, so that they are told from those who come later.
+    epoch: u64,
+    /// Why the readers of earlier epochs ended.
+    ended: Option<BlobError>,
+    readers: usize,
+    reader_ids: u64,
+    waiters: Vec<(PieceIndex, oneshot::Sender<()>)>,
+    /// For each reader of a part: pieces from its cursor to the end of its part.
+    demands: BTreeMap<u64, Range<u32>>,
+    source: Option<UpstreamSource>,
+    told: Told,
+    told_demand: Vec<PieceIndex>,
+    corrupt_untold: bool,
+    queued: bool,
+}
+
+impl Interest {
+    pub(super) fn is_read(&self) -> bool {
+        self.readers > 0
+    }
+
+    pub(super) fn wake(&mut self, piece: PieceIndex) {
+        self.waiters.retain(|(waiting, _)| *waiting != piece);
+    }
+
+    pub(super) fn wake_all(&mut self) {
+        self.waiters.clear();
+    }
+
+    /// Ends all present readers.
+    pub(super) fn end(&mut self, error: &BlobError) {
+        self.epoch += 1;
+        self.ended = Some(error.clone());
+        self.readers = 0;
+        self.demands.clear();
+        self.wake_all();
+    }
+
+    /// Ends all present readers because what they read was wrong.
+    pub(super) fn corrupt(&mut self) {
+        self.end(&BlobError::Corrupt);
+        self.corrupt_untold = matches!(self.told, Told::Wanted { .. });
+    }
+
+    fn wait(&mut self, piece: PieceIndex) -> oneshot::Receiver<()> {
+        let (wake, woken) = oneshot::channel();
+        self.waiters.retain(|(_, waiter)| !waiter.is_closed());
+        self.waiters.push((piece, wake));
+        woken
+    }
+}
+
+/// One reader's hold on a blob: while it lives, the blob is not evicted, and it is wanted unless it is complete.
+pub(crate) struct Reading {
+    blob: Arc<Blob>,
+    epoch: u64,
+    id: u64,
+}
+
+impl Reading {
+    pub(crate) fn blob(&self) -> &Arc<Blob> {
+        &self.blob
+    }
+
+    /// Why reading ended, if it did.
+    pub(crate) fn ended(&self) -> Option<BlobError> {
+        let state = self.blob.state();
+        (state.interest.epoch != self.epoch).then(|| state.interest.ended.clone().unwrap_or(BlobError::Stopping))
+    }
+
+    /// Waits until bytes of `piece` may leave. A reader of a part passes `demand`, the pieces from its cursor to the
+    /// end of its part, so that they are fetched before others. Cancel-safe.
+    pub(crate) async fn readable(&self, piece: PieceIndex, demand: Option<Range<u32>>) -> Result<(), BlobError> {
+        loop {
+            if let Some(error) = self.ended() {
+                return Err(error);
+            }
+            let woken = {
+                let mut state = self.blob.state();
+                if state.interest.epoch != self.epoch {
+                    continue;
+                }
+                if state.is_readable(piece) {
+                    return Ok(());
+                }
+                if let Some(demand) = demand.clone() {
+                    state.interest.demands.insert(self.id, demand);
+                }
+                state.interest.wait(piece)
+            };
+            if demand.is_some() {
+                self.blob.news.tell(&self.blob);
+            }
+            // Dropping the other end is the signal.
+            let _ = woken.await;
+        }
+    }
+}
+
+impl Drop for Reading {
+    fn drop(&mut self) {
+        let mut state = self.blob.state();
+        if state.interest.epoch != self.epoch {
+            return;
+        }
+        state.interest.readers -= 1;
+        let demanded = state.interest.demands.remove(&self.id).is_some();
+        let last = state.interest.readers == 0;
+        drop(state);
+        if last || demanded {
+            self.blob.news.tell(&self.blob);
+        }
+    }
+}
+
+impl Blob {
+    /// Adds a reader. A source replaces the one that is known.
+    pub(super) fn attach(self: &Arc<Self>, source: Option<UpstreamSource>) -> Reading {
+        let mut state = self.state();
+        state.interest.readers += 1;
+        state.interest.reader_ids += 1;
+        if source.is_some() {
+            state.interest.source = source;
+        }
+        let (epoch, id) = (state.interest.epoch, state.interest.reader_ids);
+        drop(state);
+        self.news.tell(self);
+        Reading { blob: self.clone(), epoch, id }
+    }
+
+    /// Where this node may fetch the blob.
+    pub(crate) fn source(&self) -> Option<UpstreamSource> {
+        self.state().interest.source.clone()
+    }
+
+    /// Ends all present readers.
+    pub(crate) fn end_readers(&self, error: &BlobError) {
+        self.state().interest.end(error);
+        self.news.tell(self);
+    }
+
+    /// The core has given the blob up: its readers fail, and it is not wanted any more.
+    pub(crate) fn give_up(&self, failure: UpstreamFailure) {
+        let mut state = self.state();
+        state.interest.end(&BlobError::Unavailable(failure));
+        if matches!(state.interest.told, Told::Wanted { .. }) {
+            self.metrics.blobs_wanted.add(-1);
+            state.interest.told = Told::Nothing;
+        }
+    }
+
+    /// What the core does not know yet, in the order in which it must be told.
+    fn untold(&self) -> Vec<Input> {
+        let mut state = self.state();
+        state.interest.queued = false;
+        let mut inputs = Vec::new();
+        if std::mem::take(&mut state.interest.corrupt_untold) {
+            inputs.push(Input::Corrupt { digest: *self.digest() });
+        }
+        let before = state.interest.told;
+        inputs.extend(self.next_level(&mut state));
+        inputs.extend(self.next_demand(&mut state));
+        count_wanted(&self.metrics, before, state.interest.told);
+        inputs
+    }
+
+    fn next_level(&self, state: &mut State) -> Option<Input> {
+        let (digest, size) = (*self.digest(), self.geometry().size());
+        let can_lease = state.interest.source.is_some();
+        let (told, input) = match (state.phase, state.interest.told) {
+            (Phase::Verified, Told::Wanted { .. }) => (Told::Held, Input::Verified { digest }),
+            (Phase::Verified, Told::Nothing) => (Told::Held, Input::Hold { digest, size }),
+            (Phase::Filling, Told::Nothing | Told::Wanted { can_lease: false })
+                if state.interest.is_read() && state.interest.told != (Told::Wanted { can_lease }) =>
+            {
+                let have = state.have().clone();
+                (Told::Wanted { can_lease }, Input::Want { digest, size, have, can_lease })
+            }
+            (Phase::Filling | Phase::Gone, Told::Wanted { .. }) if !state.interest.is_read() => {
+                (Told::Nothing, Input::Unwant { digest })
+            }
+            (Phase::Gone, Told::Held) => (Told::Nothing, Input::Dropped { digest }),
+            _ => return None,
+        };
+        state.interest.told = told;
+        Some(input)
+    }
+
+    fn next_demand(&self, state: &mut State) -> Option<Input> {
+        if !matches!(state.interest.told, Told::Wanted { .. }) {
+            state.interest.told_demand.clear();
+            return None;
+        }
+        let ahead = state.interest.demands.values().flat_map(|range| range.clone().take(DEMAND_AHEAD as usize));
+        let mut pieces: Vec<_> = ahead.map(PieceIndex).filter(|piece| !state.have().has(*piece)).collect();
+        pieces.sort_unstable();
+        pieces.dedup();
+        pieces.truncate(DEMAND_MAX);
+        if pieces == state.interest.told_demand {
+            return None;
+        }
+        state.interest.told_demand.clone_from(&pieces);
+        Some(Input::Demand { digest: *self.digest(), pieces })
+    }
+}
+
+fn count_wanted(metrics: &Metrics, before: Told, after: Told) {
+    let wanted = |told| i64::from(matches!(told, Told::Wanted { .. }));
+    metrics.blobs_wanted.add(wanted(after) - wanted(before));
+}
