@@ -77,6 +77,14 @@ pub(crate) enum PlanError {
          or leave out the slow part with --skip-single-source"
     )]
     Long(f64),
+    /// There is no place for the nodes' files.
+    #[error("cannot use the directory for temporary files {directory}: {source}. Set TMPDIR to one that exists")]
+    Directory {
+        /// The directory.
+        directory: String,
+        /// What the system says.
+        source: rustix::io::Errno,
+    },
     /// The nodes' copies do not fit the disk.
     #[error(
         "{directory} has {} free, but {nodes} nodes store {} in all; choose a smaller --size or fewer --nodes, \
@@ -139,10 +147,8 @@ impl Plan {
 
     /// Checks that the file system of `directory` holds a copy of the image for each node.
     pub(crate) fn check_disk(&self, directory: &Path) -> Result<(), PlanError> {
-        let Ok(disk) = rustix::fs::statvfs(directory) else {
-            // Whoever creates files there says what is wrong better than a guess here.
-            return Ok(());
-        };
+        let disk = rustix::fs::statvfs(directory)
+            .map_err(|source| PlanError::Directory { directory: directory.display().to_string(), source })?;
         let free = disk.f_bavail.saturating_mul(disk.f_frsize);
         let copies = self.layers.iter().sum::<u64>().saturating_mul(u64::from(self.nodes));
         let needed = copies.saturating_add(DISK_RESERVE_BYTES);
@@ -247,5 +253,7 @@ mod tests {
         let plan = Plan { layers: vec![1 << 62], ..Plan::check(&arguments()).unwrap() };
         let refusal = plan.check_disk(Path::new("/")).unwrap_err().to_string();
         assert!(refusal.contains("TMPDIR"), "{refusal}");
+        let refusal = plan.check_disk(Path::new("/no/such/directory")).unwrap_err().to_string();
+        assert!(refusal.contains("/no/such/directory") && refusal.contains("TMPDIR"), "{refusal}");
     }
 }
