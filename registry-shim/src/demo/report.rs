@@ -153,13 +153,13 @@ impl fmt::Display for Report {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let layers: Vec<String> = self.layer_bytes.iter().take(4).map(|bytes| Bytes(*bytes).to_string()).collect();
         let more = if self.layers > layers.len() { ", ..." } else { "" };
+        let nodes = if self.nodes == 1 { "1 node pulls".to_owned() } else { format!("{} nodes pull", self.nodes) };
         let link = BytesPerSecond(self.link_bytes_per_s as f64);
         let megabits = self.link_bytes_per_s as f64 / 125e3;
         writeln!(
             f,
-            "{} nodes pull an image of {} at once, in {} layers ({}{more}).\n\
+            "{nodes} an image of {} at once, in {} layers ({}{more}).\n\
              The upstream and each node, up and down, have a link of {link} ({megabits:.0} Mbit/s).\n",
-            self.nodes,
             Bytes(self.bytes),
             self.layers,
             layers.join(", "),
