@@ -109,7 +109,9 @@ pub enum SettingsError {
     #[error("--zone is longer than {ZONE_BYTES_MAX} bytes")]
     Zone,
     /// Other nodes could not be told where this one is.
-    #[error("--swarm-listen {0} is not an address that others can reach; say with --advertise which one they shall use")]
+    #[error(
+        "--swarm-listen {0} is not an address that others can reach; say with --advertise which one they shall use"
+    )]
     Wildcard(SocketAddr),
     /// The advertised address is no address.
     #[error("--advertise {0} needs an address and a port that other nodes can reach")]

@@ -74,7 +74,10 @@ impl Document {
         let mirrors = file.mirrors.map_or_else(Vec::new, |mirrors| mirrors.0);
         let configs = file.configs.map_or_else(Vec::new, |configs| configs.0);
         Ok(Self {
-            mirrors: mirrors.into_iter().map(|(host, text)| (host, MirrorEntry::from(text.unwrap_or_default()))).collect(),
+            mirrors: mirrors
+                .into_iter()
+                .map(|(host, text)| (host, MirrorEntry::from(text.unwrap_or_default())))
+                .collect(),
             configs: configs.into_iter().map(|(host, entry)| (host, entry.unwrap_or_default())).collect(),
         })
     }

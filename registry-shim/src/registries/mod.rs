@@ -13,13 +13,13 @@ use thiserror::Error;
 use url::Url;
 
 pub(crate) use self::endpoint::is_loopback;
-pub use self::{
-    endpoint::Endpoint,
-    host::{Credentials, HostConfig, TlsFiles},
-};
 use self::{
     document::Document,
     endpoint::{default_base, host_keys, normalize_base},
+};
+pub use self::{
+    endpoint::Endpoint,
+    host::{Credentials, HostConfig, TlsFiles},
 };
 
 /// Largest `registries.yaml` that is read, in bytes.

@@ -112,9 +112,11 @@ fn descriptor_of(response: &Response, reference: &Reference) -> Result<Option<De
         (Reference::Digest(asked), _) => Some(*asked),
         (Reference::Tag(_), told) => told,
     };
-    Ok(digest
-        .zip(content_length(headers))
-        .map(|(digest, size)| Descriptor { media_type: media_type_of(headers), digest, size }))
+    Ok(digest.zip(content_length(headers)).map(|(digest, size)| Descriptor {
+        media_type: media_type_of(headers),
+        digest,
+        size,
+    }))
 }
 
 fn describe_body(body: &[u8], told: String, reference: &Reference) -> Result<Descriptor, UpstreamFailure> {
