@@ -152,9 +152,12 @@ impl Record {
         }
         // Whoever may have coordinated before has given out leases that this node does not know: it listens first.
         let is_fresh = !announcement.takeover && announcement.have.is_empty() && announcement.leases.is_empty();
+        let is_one_piece = self.geometry.pieces() == 1;
         let collect = match (settling, is_fresh) {
             (Settling::Joining, _) => context.config.collect_joining,
             (_, false) => context.config.collect,
+            // Fetching one piece twice costs less than waiting.
+            (Settling::Changed, true) if is_one_piece => Duration::ZERO,
             (Settling::Changed, true) => context.config.collect_unsettled,
             (Settling::Settled, true) => Duration::ZERO,
         };
