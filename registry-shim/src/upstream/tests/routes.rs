@@ -48,9 +48,11 @@ async fn a_challenge_of_another_host_gets_no_login() {
 #[tokio::test]
 async fn a_redirect_on_the_same_host_keeps_the_login() {
     let registry = FakeRegistry::start(|asked| match (asked.authorization(), asked.path.as_str()) {
-        ("", _) => {
-            Response::builder().status(401).header(header::WWW_AUTHENTICATE, "Basic realm=x").body(Body::empty()).unwrap()
-        }
+        ("", _) => Response::builder()
+            .status(401)
+            .header(header::WWW_AUTHENTICATE, "Basic realm=x")
+            .body(Body::empty())
+            .unwrap(),
         (_, "/moved") => serve_range(CONTENT, asked),
         _ => redirect_to(301, "/moved".to_owned())(asked),
     })
