@@ -16,9 +16,9 @@ use tokio::{sync::watch, time::timeout};
 use crate::{
     identity::Identity,
     limit::Limiter,
+    net::transfer::store::{Outcome, Store, Warrant},
     spool::blob::Blob,
     tasks::Tasks,
-    transfer::store::{Outcome, Store, Warrant},
     upstream::{Upstream, UpstreamBody},
 };
 
@@ -180,7 +180,7 @@ impl Leases {
                 Ok(())
             }
             // The upstream is not to blame, but this node cannot go on, and another can.
-            Outcome::Stale | Outcome::Failed(_) | Outcome::Corrupt => {
+            Outcome::Stale | Outcome::Failed | Outcome::Corrupt => {
                 Err(FetchFailure::Upstream(UpstreamFailure::Unavailable))
             }
         }

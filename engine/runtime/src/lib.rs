@@ -23,7 +23,6 @@ mod spool;
 mod stack;
 mod table;
 mod tasks;
-mod transfer;
 pub mod upstream;
 
 pub use config::{ClusterSecret, EngineConfig};

@@ -115,7 +115,9 @@ mod tests {
         let metrics = Metrics::default();
         metrics.pieces_stored.add(3);
         let held = metrics.uploads_active.hold();
-        let value = |snapshot: &MetricsSnapshot, name| snapshot.gauges.iter().find(|gauge| gauge.0 == name).map(|gauge| gauge.2);
+        let value = |snapshot: &MetricsSnapshot, name| {
+            snapshot.gauges.iter().find(|gauge| gauge.0 == name).map(|gauge| gauge.2)
+        };
         let snapshot = metrics.snapshot();
         assert!(snapshot.counters.iter().any(|(name, _, value)| *name == "pieces_stored" && *value == 3));
         assert_eq!(value(&snapshot, "uploads_active"), Some(1));

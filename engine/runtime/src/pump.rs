@@ -28,10 +28,12 @@ use tokio_util::sync::CancellationToken;
 use crate::{
     clock::{self, Clock},
     lease::Run,
-    net::socket::GossipDatagram,
+    net::{
+        socket::GossipDatagram,
+        transfer::{download::Request, upload::Verdict},
+    },
     seeds::Seeds,
     stack::{Events, Stack},
-    transfer::{download::Request, upload::Verdict},
     upstream::Upstream,
 };
 

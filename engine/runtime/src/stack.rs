@@ -18,16 +18,16 @@ use crate::{
         peers::Peers,
         seal::KeyRing,
         socket::{Bound, GossipDatagram, SharedSocket},
+        transfer::{
+            download::Downloads,
+            store::Store,
+            upload::{UploadState, Uploads},
+        },
     },
     pool::Pool,
     spool::Spool,
     table::PeerTable,
     tasks::Tasks,
-    transfer::{
-        download::Downloads,
-        store::Store,
-        upload::{UploadState, Uploads},
-    },
     upstream::Upstream,
 };
 
@@ -43,7 +43,6 @@ pub(crate) struct Stack {
     pub(crate) ring: KeyRing,
     pub(crate) socket: Arc<SharedSocket>,
     pub(crate) spool: Arc<Spool>,
-    pub(crate) store: Arc<Store>,
     pub(crate) peers: Arc<Peers>,
     pub(crate) uploads: Arc<Uploads>,
     pub(crate) downloads: Arc<Downloads>,
@@ -95,8 +94,7 @@ impl Stack {
             inputs: inputs.clone(),
             state: UploadState::default(),
         });
-        let peers =
-            Peers::start(quic, table.clone(), metrics.clone(), inputs.clone(), uploads.clone(), tasks.clone());
+        let peers = Peers::start(quic, table.clone(), metrics.clone(), inputs.clone(), uploads.clone(), tasks.clone());
         let store = Arc::new(Store {
             spool: spool.clone(),
             pool: pool.clone(),
@@ -104,12 +102,11 @@ impl Stack {
             inputs: inputs.clone(),
         });
         let limiter = Arc::new(Limiter::new(config.download_bytes_per_s));
-        let downloads =
-            Arc::new(Downloads::new(store.clone(), table.clone(), limiter.clone(), tasks.clone()));
+        let downloads = Arc::new(Downloads::new(store.clone(), table.clone(), limiter.clone(), tasks.clone()));
         let leases = Arc::new(Leases::new(store.clone(), upstream, identity, limiter, tasks.clone()));
         let ring = KeyRing::new(&config.secret, &[]);
         let stack =
-            Self { tasks, pool, metrics, table, ring, socket, spool, store, peers, uploads, downloads, leases, inputs };
+            Self { tasks, pool, metrics, table, ring, socket, spool, peers, uploads, downloads, leases, inputs };
         Ok(Opened { stack, events: Events { inputs: received, gossip }, port_closed: closed })
     }
 }
@@ -126,7 +123,9 @@ fn own_record(config: &EngineConfig, identity: &Identity, bound: SocketAddr) -> 
         address.set_port(bound.port());
     }
     if config.zone.len() > ZONE_BYTES {
-        return Err(StartError::Other(format!("the zone's name has more than {ZONE_BYTES} bytes; choose a shorter one")));
+        return Err(StartError::Other(format!(
+            "the zone's name has more than {ZONE_BYTES} bytes; choose a shorter one"
+        )));
     }
     Ok(MemberRecord {
         public_key: identity.public_key(),

@@ -11,7 +11,11 @@ use shoal_wire::{
 };
 
 use super::{Context, coordination::Coordination, participant::Participant, refuse};
-use crate::{directory::rendezvous::Homes, rng::Stream, time::Time};
+use crate::{
+    directory::{members::Settling, rendezvous::Homes},
+    rng::Stream,
+    time::Time,
+};
 
 /// Complete holders among the peers of one answer.
 const HOLDERS_PER_ANSWER: usize = 4;
@@ -41,6 +45,15 @@ impl Record {
         self.homes = homes;
     }
 
+    /// Membership changed. Where another home is first now, it coordinates; leases at work come to their end.
+    pub(super) fn change_homes(&mut self, own: MemberId, homes: Homes) {
+        self.homes = homes;
+        let is_first = self.homes.rank_of(own) == Some(0);
+        if !is_first && self.coordination.as_ref().is_some_and(|coordination| !coordination.took_over) {
+            self.coordination = None;
+        }
+    }
+
     pub(super) fn last_used(&self) -> Time {
         self.used
     }
@@ -51,6 +64,10 @@ impl Record {
 
     pub(super) fn is_unused(&self) -> bool {
         self.participants.is_empty() && self.failed.is_none()
+    }
+
+    pub(super) fn is_coordinated(&self) -> bool {
+        self.coordination.is_some()
     }
 
     pub(super) fn needs_ticks(&self) -> bool {
@@ -70,7 +87,7 @@ impl Record {
         from: MemberId,
         announcement: &Announcement,
         geometry: Geometry,
-        settled: bool,
+        settling: Settling,
     ) {
         self.used = context.now;
         if geometry != self.geometry && !self.adopt_size(from, geometry) {
@@ -86,7 +103,7 @@ impl Record {
         for &member in &announcement.unreachable {
             self.question(context, member);
         }
-        self.consider_coordinating(context, announcement, settled);
+        self.consider_coordinating(context, announcement, settling);
         self.answer(context, from, announcement.wants);
         self.work(context);
     }
@@ -121,12 +138,13 @@ impl Record {
     }
 
     /// Starts to coordinate where this node is the first home, or where a wanter says that better homes do not answer.
-    fn consider_coordinating(&mut self, context: &mut Context<'_>, announcement: &Announcement, settled: bool) {
+    fn consider_coordinating(&mut self, context: &mut Context<'_>, announcement: &Announcement, settling: Settling) {
         let is_first = self.homes.rank_of(context.outbox.own()) == Some(0);
         if let Some(coordination) = &mut self.coordination {
             if announcement.takeover || is_first {
                 coordination.needed_at = context.now;
             }
+            coordination.took_over |= announcement.takeover && !is_first;
             return;
         }
         if !announcement.wants || !(is_first || announcement.takeover) {
@@ -134,12 +152,17 @@ impl Record {
         }
         // Whoever may have coordinated before has given out leases that this node does not know: it listens first.
         let is_fresh = !announcement.takeover && announcement.have.is_empty() && announcement.leases.is_empty();
-        let collect = match (is_fresh, settled) {
-            (true, true) => Duration::ZERO,
-            (true, false) => context.config.collect_unsettled,
-            (false, _) => context.config.collect,
+        let is_one_piece = self.geometry.pieces() == 1;
+        let collect = match (settling, is_fresh) {
+            (Settling::Joining, _) => context.config.collect_joining,
+            (_, false) => context.config.collect,
+            // Fetching one piece twice costs less than waiting.
+            (Settling::Changed, true) if is_one_piece => Duration::ZERO,
+            (Settling::Changed, true) => context.config.collect_unsettled,
+            (Settling::Settled, true) => Duration::ZERO,
         };
         let mut coordination = Coordination::new(context.now, self.digest, self.geometry, collect, context.config);
+        coordination.took_over = announcement.takeover && !is_first;
         coordination.recount(&self.participants);
         self.coordination = Some(coordination);
     }

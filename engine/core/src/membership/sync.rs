@@ -37,10 +37,12 @@ const AGAIN_WITHIN: Duration = Duration::from_secs(5);
 /// A member that came back is synced with within this time.
 const CONTACT_WITHIN: Duration = Duration::from_secs(1);
 
-/// Whom to exchange digests with next, where it is not anybody.
+/// With whom digests are exchanged: `partner` next, where it is not anybody.
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct Sync {
     partner: Option<MemberId>,
+    /// Who was sent digests last.
+    asked: Option<MemberId>,
 }
 
 /// How much rarer exchanges are in a cluster of `members` (memberlist's push-pull scale): with their interval constant,
@@ -62,6 +64,7 @@ impl Membership {
         self.set_timer(Timer::Sync, now, next);
         let partner = self.sync.partner.take().filter(|&id| self.members.alive(id).is_some());
         let partner = partner.or_else(|| self.members.pick(&mut self.random, 1, |_, _| true).pop());
+        self.sync.asked = partner;
         if let Some(partner) = partner {
             let digests = self.members.digests().to_vec();
             self.send_reliable(partner, ReliableMessage::SyncDigests { digests });
@@ -78,6 +81,14 @@ impl Membership {
     pub(super) fn sync_within(&mut self, now: Time, within: Duration) {
         let at = now + self.random.between(within / 5, within);
         self.timers.set_earlier(Timer::Sync, at);
+    }
+
+    /// The control stream to a member could not be had.
+    pub(super) fn sync_unreachable(&mut self, now: Time, to: MemberId) {
+        if self.sync.asked == Some(to) {
+            self.sync.asked = None;
+            self.sync_within(now, AGAIN_WITHIN);
+        }
     }
 
     /// Answers digests with the buckets that differ.
@@ -165,7 +176,7 @@ impl Membership {
         }
         let mut hearsay = HEARSAY_MAX;
         for state in others {
-            any_new |= self.merge_other(now, from, state, spread, &mut hearsay) == Verdict::New;
+            any_new |= self.merge_other(now, from, &state, spread, &mut hearsay) == Verdict::New;
         }
         any_new
     }
@@ -174,7 +185,7 @@ impl Membership {
         &mut self,
         now: Time,
         from: MemberId,
-        state: MemberState,
+        state: &MemberState,
         spread: Spread,
         hearsay: &mut usize,
     ) -> Verdict {

@@ -46,6 +46,8 @@ pub(super) enum Verdict {
     RecordWanted,
     /// They accuse this node, which has a better word to say.
     AccusesMe,
+    /// They accuse a member that has refuted them since; who passes them on does not know yet.
+    Overruled,
 }
 
 /// How a member goes.
@@ -174,7 +176,7 @@ impl Membership {
         }
         let Some(known) = self.members.get(id) else { return Verdict::RecordWanted };
         if life < known.life() {
-            return Verdict::Old;
+            return overruled_by(known);
         }
         if life.generation > known.life().generation {
             return Verdict::RecordWanted;
@@ -239,7 +241,7 @@ impl Membership {
         }
         let Some(known) = self.members.get(id) else { return Verdict::Old };
         if life < known.life() {
-            return Verdict::Old;
+            return overruled_by(known);
         }
         // A record must not pass for that of a later generation, whose address may be another.
         let same_generation = life.generation == known.life().generation;
@@ -312,6 +314,11 @@ impl Membership {
             None => self.timers.cancel(Timer::Forget),
         }
     }
+}
+
+/// What becomes of an accusation of an earlier word than the known one.
+fn overruled_by(known: &Member) -> Verdict {
+    if matches!(known.health, Health::Alive) { Verdict::Overruled } else { Verdict::Old }
 }
 
 /// The same record with another word.

@@ -9,8 +9,9 @@ use crate::{config::SwarmConfig, directory::rendezvous::Homes, time::Time};
 /// Announcements in a row without an answer, after which the next home is turned to.
 const UNANSWERED_MAX: u32 = 2;
 
-/// Pause before a home that does not coordinate is asked to.
-const TAKE_OVER_PAUSE: Duration = Duration::from_millis(20);
+/// Answers in a row of a home that does not coordinate, after which it is asked to: until then the two nodes' views of
+/// the cluster have become the same.
+const IDLE_ANSWERS_MAX: u32 = 3;
 
 /// Where one blob's announcements go. Past the last home the node coordinates for itself.
 #[derive(Debug)]
@@ -21,6 +22,7 @@ pub(super) struct Announcer {
     unanswered: u32,
     refresh: Duration,
     takeover: bool,
+    idle_answers: u32,
     followers_told_at: Option<Time>,
     better_tried_at: Time,
 }
@@ -41,6 +43,7 @@ impl Announcer {
             unanswered: 0,
             refresh: config.announce_timeout,
             takeover: false,
+            idle_answers: 0,
             followers_told_at: None,
             better_tried_at: Time::ZERO,
         }
@@ -66,6 +69,7 @@ impl Announcer {
         self.rank = 0;
         self.unanswered = 0;
         self.takeover = false;
+        self.idle_answers = 0;
         self.followers_told_at = None;
         true
     }
@@ -140,9 +144,9 @@ impl Announcer {
         self.unanswered = 0;
         self.refresh = refresh.clamp(Duration::from_millis(50), Duration::from_secs(120));
         // A home that does not take itself for the first sees other members than this node does.
-        let must_take_over = wants && !coordinates;
-        self.takeover = self.rank > 0 || must_take_over;
-        Some(now + if must_take_over { TAKE_OVER_PAUSE } else { self.refresh })
+        self.idle_answers = if wants && !coordinates { self.idle_answers + 1 } else { 0 };
+        self.takeover = self.rank > 0 || self.idle_answers >= IDLE_ANSWERS_MAX;
+        Some(now + self.refresh)
     }
 
     /// The acting home was not reached. Says whether another one acts now.
@@ -206,9 +210,10 @@ mod tests {
     #[test]
     fn a_home_that_does_not_coordinate_is_asked_to() {
         let (mut announcer, config) = announcer();
-        announcer.announce(Time::ZERO, true, &config);
-        let next = announcer.handle_answer(Time::ZERO, announcer.acting(), false, config.announce_timeout, true);
-        assert_eq!(next, Some(Time::ZERO + TAKE_OVER_PAUSE));
+        for _ in 0..IDLE_ANSWERS_MAX {
+            assert!(!announcer.announce(Time::ZERO, true, &config).0[0].takeover);
+            announcer.handle_answer(Time::ZERO, announcer.acting(), false, config.announce_timeout, true);
+        }
         assert!(announcer.announce(Time::ZERO, true, &config).0[0].takeover);
     }
 }

@@ -11,7 +11,7 @@ use shoal_wire::{
 
 use super::{
     network::{address, record},
-    subject::{GENERATION, Subject, alive, dead, id, left, life, life_of, ms, suspect, told},
+    subject::{GENERATION, Subject, alive, dead, id, left, life, life_of, ms, record_at, suspect, told},
 };
 
 #[test]
@@ -20,7 +20,7 @@ fn a_suspected_node_refutes_with_a_later_word() {
     let done = subject.hear(2, suspect(0, life(GENERATION, 0), 3));
     let own = life(GENERATION, 1);
     assert_eq!(subject.membership.own().life(), own);
-    assert_eq!(told(&done, address(2)), [alive(0, own)], "who passed it on hears at once");
+    assert_eq!(told(&done, address(2)), [MemberUpdate::Record(record_at(0, own))], "who passed it on hears at once");
     let gossip = subject.run(ms(300)).packets;
     assert!(gossip.iter().any(|(_, packet)| packet.updates.contains(&alive(0, own))), "all others by gossip");
     assert_eq!(subject.health(), 1, "being suspected is a sign of bad health");
@@ -34,7 +34,7 @@ fn an_accusation_that_was_refuted_changes_nothing_but_is_answered() {
     subject.hear(2, dead(0, life(GENERATION, 4)));
     let done = subject.hear(3, suspect(0, life(GENERATION, 2), 2));
     assert_eq!(subject.membership.own().life(), life(GENERATION, 5));
-    assert_eq!(told(&done, address(3)), [alive(0, life(GENERATION, 5))]);
+    assert_eq!(told(&done, address(3)), [MemberUpdate::Record(record_at(0, life(GENERATION, 5)))]);
     assert_eq!(subject.membership.stats().refutations, 1);
 }
 
@@ -85,7 +85,7 @@ fn nobody_takes_over_an_identity() {
     let own = subject.membership.own().clone();
     assert_eq!(own.life(), life(GENERATION + 6, 0), "overruled by a later generation");
     assert_eq!(own.address, address(0));
-    assert_eq!(told(&done, address(2)), [alive(0, own.life())]);
+    assert_eq!(told(&done, address(2)), [MemberUpdate::Record(Arc::new(own.clone()))]);
     let gossip = subject.run(ms(100)).packets;
     let full = MemberUpdate::Record(Arc::new(own.clone()));
     assert!(gossip.iter().any(|(_, packet)| packet.updates.contains(&full)), "others need the address");
@@ -134,6 +134,17 @@ fn who_is_believed_gone_and_speaks_is_told() {
     assert!(done.packets.is_empty(), "an answer is not answered");
     let done = subject.receive(2, GossipBody::Tell, vec![alive(2, life_of(1))]);
     assert!(matches!(done.events[..], [MemberEvent::Up(_)]));
+}
+
+#[test]
+fn who_passes_on_an_accusation_that_was_refuted_is_told() {
+    for accusation in [suspect(2, life_of(0), 3), dead(2, life_of(0)), left(2, life_of(0))] {
+        let mut subject = Subject::knowing(3);
+        subject.hear(1, alive(2, life_of(1)));
+        let done = subject.hear(3, accusation);
+        assert_eq!(told(&done, address(3)), [MemberUpdate::Record(record_at(2, life_of(1)))]);
+        assert!(done.events.is_empty());
+    }
 }
 
 #[test]

@@ -6,6 +6,7 @@ use shoal_core::{config::MembershipConfig, event::MemberEvent, membership::State
 use shoal_wire::{
     gossip::{GossipBody, MemberUpdate, ReliableMessage},
     ids::MemberId,
+    member::MemberRecord,
 };
 
 use super::{
@@ -127,6 +128,35 @@ fn each_member_is_probed_once_a_round_whoever_comes_and_goes() {
         late.push(target);
     }
     assert!(late.contains(&id(30)) && !late.contains(&id(5)));
+}
+
+#[test]
+fn who_was_probed_and_goes_takes_nobodys_turn() {
+    for gone in 0..5 {
+        let mut subject = Subject::knowing(10);
+        let probe = |subject: &mut Subject| {
+            let (sequence, target) = subject.next_ping();
+            subject.membership.handle_packet(subject.now, address(1), packet(target, GossipBody::Ack { sequence }));
+            target
+        };
+        let mut probed: Vec<_> = (0..5).map(|_| probe(&mut subject)).collect();
+        let word = subject.membership.record(probed[gone]).unwrap().life();
+        subject.hear(1, MemberUpdate::Dead { id: probed[gone], life: word });
+        probed.extend((0..5).map(|_| probe(&mut subject)));
+        probed.sort_unstable();
+        probed.dedup();
+        assert_eq!(probed.len(), 10, "each of the ten had its turn");
+    }
+}
+
+#[test]
+fn who_restarts_elsewhere_during_a_probe_is_not_suspected() {
+    let mut subject = Subject::knowing(3);
+    subject.next_ping_of(2);
+    let moved = MemberRecord { address: address(70), ..record(2, GENERATION + 1) };
+    subject.hear(1, MemberUpdate::Record(Arc::new(moved)));
+    subject.run(ms(1000));
+    assert_eq!(subject.state(2), Some(State::Alive));
 }
 
 #[test]

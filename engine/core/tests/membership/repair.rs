@@ -7,7 +7,7 @@ use shoal_wire::gossip::{MemberUpdate, ReliableMessage, Standing};
 
 use super::{
     network::{address, record},
-    subject::{GENERATION, Subject, id, life_of, ms, state, suspect, told},
+    subject::{Done, GENERATION, Subject, id, life_of, ms, state, suspect, told},
 };
 
 #[test]
@@ -72,4 +72,19 @@ fn bulk_news_are_not_gossiped_on() {
         subject.receive_reliable(1, ReliableMessage::SyncNews { members: bulk(count) });
         assert_eq!(subject.membership.stats().queued_updates, queued, "{count} members");
     }
+}
+
+#[test]
+fn digests_that_did_not_arrive_are_sent_again_soon() {
+    let mut subject = Subject::knowing(5);
+    let digests_to = |done: &Done| {
+        let sent = done.reliable.iter().find(|(_, message)| matches!(message, ReliableMessage::SyncDigests { .. }));
+        sent.map(|&(to, _)| to)
+    };
+    let mut first = None;
+    while first.is_none() {
+        first = digests_to(&subject.run_answered(ms(100)));
+    }
+    subject.membership.handle_unreachable(subject.now, first.unwrap());
+    assert!(digests_to(&subject.run_answered(ms(5000))).is_some(), "well before the interval of 30 s");
 }

@@ -49,6 +49,6 @@ fn one_accuser_that_repeats_itself_shortens_nothing() {
     for _ in 0..50 {
         subject.hear(1, suspect(2, life(GENERATION, 0), 1));
     }
-    subject.run(ms(3 * 1079 * 6 - 1));
+    subject.run_answered(ms(3 * 1079 * 6 - 1));
     assert_eq!(subject.state(2), Some(State::Suspect));
 }

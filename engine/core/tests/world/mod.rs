@@ -234,10 +234,11 @@ impl World {
             self.input(index, Input::Seeds(vec![address(0)]));
         }
         let all = self.members.len();
-        let formed = self.run_until(Duration::from_secs(60), |world| {
+        let formed = self.run_until(Duration::from_secs(120), |world| {
             world.members.iter().all(|member| member.node.membership().alive_count() == all)
         });
-        assert!(formed, "seed {}: the cluster did not form within 60 s", self.seed);
+        let known: Vec<_> = self.members.iter().map(|member| member.node.membership().alive_count()).collect();
+        assert!(formed, "seed {}: the cluster did not form within 120 s; members known: {known:?}", self.seed);
         // Homes wait a little longer while membership has just changed.
         self.run_for(Duration::from_secs(4));
     }
@@ -426,7 +427,9 @@ impl World {
             // A connection to a dead host ends by its idle timeout.
             return self.after(index, Duration::from_secs(10), Event::Input(Input::ControlLost { to }));
         }
-        if self.chance(self.setting.control_loss) {
+        let is_membership = matches!(message, shoal_wire::control::ControlMessage::Membership(_));
+        // Membership relies on the reliable stream for what it sends over it.
+        if !is_membership && self.chance(self.setting.control_loss) {
             return;
         }
         let delay = self.latency();

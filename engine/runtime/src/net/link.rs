@@ -4,16 +4,13 @@ use std::{sync::Arc, time::Duration};
 
 use bytes::BytesMut;
 use shoal_core::event::Input;
-use shoal_wire::{control::ControlMessage, ids::MemberId};
+use shoal_wire::{control::ControlMessage, frame::encode_frame, ids::MemberId};
 use tokio::sync::{mpsc, watch};
 use tokio_util::sync::CancellationToken;
 
 use crate::{
     clock,
-    net::{
-        frame::encode_frame,
-        peers::{DialError, Established, LinkState, Peers, close, code},
-    },
+    net::peers::{DialError, Established, LinkState, Peers, close, code},
 };
 
 /// A peer may learn of this node a moment later by gossip, so a refused handshake is tried again for this long.

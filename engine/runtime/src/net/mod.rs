@@ -3,12 +3,13 @@
 //! - `seal`: encryption of gossip datagrams with the cluster's secret;
 //! - `socket`: the port, which takes gossip out of what quinn receives;
 //! - `tls`: who is accepted as a peer; `endpoint`: QUIC's parameters;
-//! - `peers`: connections and control streams.
+//! - `peers`: connections and control streams; `link`: the task behind each;
+//! - `transfer`: pieces.
 
 pub(crate) mod endpoint;
-pub(crate) mod frame;
 pub(crate) mod link;
 pub(crate) mod peers;
 pub(crate) mod seal;
 pub(crate) mod socket;
 pub(crate) mod tls;
+pub(crate) mod transfer;

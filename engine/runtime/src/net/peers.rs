@@ -13,6 +13,7 @@ use quinn::{Connection, ConnectionError, Incoming, RecvStream, SendStream, VarIn
 use shoal_core::event::{Input, MemberEvent};
 use shoal_wire::{
     control::ControlMessage,
+    frame::{FrameDecoder, STREAM_OPENING},
     ids::MemberId,
     version::{self, VersionMismatch},
 };
@@ -26,14 +27,9 @@ use tokio_util::sync::CancellationToken;
 use crate::{
     clock::{self, Throttle},
     metrics::Metrics,
-    net::{
-        endpoint::Quic,
-        frame::{FrameDecoder, STREAM_OPENING},
-        link, tls,
-    },
+    net::{endpoint::Quic, link, tls, transfer::upload::Uploads},
     table::PeerTable,
     tasks::Tasks,
-    transfer::upload::Uploads,
 };
 
 /// Links at once. Beyond it the one that was used least recently is closed.
@@ -59,10 +55,8 @@ pub(crate) mod code {
     pub(crate) const MALFORMED: VarInt = VarInt::from_u32(2);
     /// The peer speaks another version.
     pub(crate) const VERSION: VarInt = VarInt::from_u32(3);
-    /// A transfer is not wanted any more.
-    pub(crate) const CANCELLED: VarInt = VarInt::from_u32(4);
     /// A transfer cannot be completed by its sender.
-    pub(crate) const FAILED: VarInt = VarInt::from_u32(5);
+    pub(crate) const FAILED: VarInt = VarInt::from_u32(4);
 }
 
 /// A connection whose two control streams are open.

@@ -13,7 +13,7 @@ use aws_lc_rs::{
     rand::{SecureRandom, SystemRandom},
 };
 use shoal_wire::{
-    limits::GOSSIP_DATAGRAM_BYTES,
+    limits::{GOSSIP_DATAGRAM_BYTES, GOSSIP_PLAIN_BYTES},
     version::{self, PROTOCOL_VERSION, VersionMismatch},
 };
 use thiserror::Error;
@@ -28,7 +28,8 @@ const TAG_BYTES: usize = 16;
 pub(crate) const OVERHEAD_BYTES: usize = HEADER_BYTES + TAG_BYTES;
 
 /// Largest sealed datagram that is looked at, in bytes.
-pub(crate) const DATAGRAM_BYTES_MAX: usize = GOSSIP_DATAGRAM_BYTES + OVERHEAD_BYTES;
+pub(crate) const DATAGRAM_BYTES_MAX: usize = GOSSIP_DATAGRAM_BYTES;
+const _: () = assert!(GOSSIP_PLAIN_BYTES + OVERHEAD_BYTES <= DATAGRAM_BYTES_MAX);
 
 /// Why a datagram was not opened.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
@@ -130,10 +131,10 @@ mod tests {
     #[test]
     fn what_is_sealed_opens_and_hides_its_contents() {
         let ring = ring(&[1]);
-        for plain in [&b""[..], b"hello", &[7; GOSSIP_DATAGRAM_BYTES]] {
+        for plain in [&b""[..], b"hello", &[7; GOSSIP_PLAIN_BYTES]] {
             let mut datagram = ring.seal(plain).expect("sealed");
             assert_eq!(datagram.len(), plain.len() + OVERHEAD_BYTES);
-            assert_eq!(datagram[0] & 0x40, 0, "must not look like QUIC");
+            assert!(!version::is_quic(datagram[0]), "must not look like QUIC");
             assert!(plain.is_empty() || !datagram.windows(plain.len()).any(|window| window == plain));
             assert_eq!(ring.open(&mut datagram), Ok(plain));
         }

@@ -17,13 +17,11 @@ use quinn::{
     AsyncUdpSocket, Runtime, TokioRuntime, UdpPoller,
     udp::{RecvMeta, Transmit},
 };
+use shoal_wire::version::is_quic;
 use socket2::{Domain, Protocol, Socket, Type};
 use tokio::sync::{mpsc, oneshot};
 
 use crate::{metrics::Metrics, net::seal::DATAGRAM_BYTES_MAX};
-
-/// Set in the first byte of a QUIC packet, clear in gossip.
-const QUIC_FIXED_BIT: u8 = 0x40;
 
 /// Socket buffers that are asked for, in bytes. The default of 208 KiB loses up to 5 % of packets when several peers
 /// send at once.
@@ -139,13 +137,13 @@ fn size_buffers(socket: &Socket) {
 fn take_gossip(buffer: &mut [u8], meta: &mut RecvMeta, mut deliver: impl FnMut(SocketAddr, &[u8])) {
     let received = meta.len.min(buffer.len());
     let stride = meta.stride.max(1);
-    if buffer[..received].iter().step_by(stride).all(|first| first & QUIC_FIXED_BIT != 0) {
+    if buffer[..received].iter().step_by(stride).all(|&first| is_quic(first)) {
         return;
     }
     let mut kept = 0;
     for start in (0..received).step_by(stride) {
         let end = (start + stride).min(received);
-        if buffer[start] & QUIC_FIXED_BIT != 0 {
+        if is_quic(buffer[start]) {
             buffer.copy_within(start..end, kept);
             kept += end - start;
         } else {
@@ -211,7 +209,8 @@ mod tests {
     /// Splits `segments` coalesced as the kernel does; returns the gossip and what is left for QUIC.
     fn split(segments: &[Vec<u8>]) -> (Vec<Vec<u8>>, Vec<u8>) {
         let mut buffer = segments.concat();
-        let mut meta = RecvMeta { len: buffer.len(), stride: segments.first().map_or(0, Vec::len), ..RecvMeta::default() };
+        let mut meta =
+            RecvMeta { len: buffer.len(), stride: segments.first().map_or(0, Vec::len), ..RecvMeta::default() };
         buffer.extend([0xff; 10]);
         let mut gossip = Vec::new();
         take_gossip(&mut buffer, &mut meta, |_, datagram| gossip.push(datagram.to_vec()));
@@ -245,7 +244,7 @@ mod tests {
                 let length = if usize::from(index) + 1 == count { last.min(stride) } else { stride };
                 [vec![first], vec![index; length - 1]].concat()
             }).collect();
-            let quic = |segment: &&Vec<u8>| segment[0] & QUIC_FIXED_BIT != 0;
+            let quic = |segment: &&Vec<u8>| is_quic(segment[0]);
             let (taken, left) = split(&segments);
             prop_assert_eq!(taken, segments.iter().filter(|segment| !quic(segment)).cloned().collect::<Vec<_>>());
             prop_assert_eq!(left, segments.iter().filter(quic).cloned().collect::<Vec<_>>().concat());

@@ -265,7 +265,9 @@ impl Blob {
             };
             match hint {
                 Some((piece, bytes)) if piece == next => hasher.update(bytes),
-                _ => self.hash_piece(&file, next, &mut hasher, &mut buffer).inspect_err(|error| self.fail_store(error))?,
+                _ => self
+                    .hash_piece(&file, next, &mut hasher, &mut buffer)
+                    .inspect_err(|error| self.fail_store(error))?,
             }
             self.state().prefix.next += 1;
         }

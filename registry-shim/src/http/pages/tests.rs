@@ -33,6 +33,7 @@ async fn page(path: &str, members: usize, seeds: &[&str], unreached: &[&str]) ->
     let owned = |texts: &[&str]| texts.iter().map(|text| (*text).to_owned()).collect::<Vec<_>>();
     let node: Arc<dyn NodeView> = Arc::new(FakeNode { members, unreached: owned(unreached) });
     let requests = crate::upstream::UpstreamRequests::default();
+    requests.count("r.example", "GET", "200");
     let memory = Arc::new(crate::testing::Memory::default());
     let endpoint = crate::oci::endpoint::Endpoint::new(memory, Arc::default());
     let router: Router = crate::http::router(endpoint, node, owned(seeds), &requests).route("/extra", get(|| async {}));
@@ -97,7 +98,7 @@ async fn the_metrics_have_the_engines_values_and_the_servers_own() {
         "http_request_duration_seconds_count{handler=\"v2\",method=\"GET\",code=\"200\"} 1",
         "http_requests_inflight{handler=\"v2\"} 0",
         "http_requests_inflight{handler=\"metrics\"} 1",
-        "# TYPE upstream_http_requests counter",
+        "upstream_http_requests_total{registry=\"r.example\",method=\"GET\",status=\"200\"} 1",
         "# EOF",
     ] {
         assert!(body.lines().any(|found| found == line), "{line} is missing in\n{body}");

@@ -5,15 +5,13 @@ use std::ops::{Deref, DerefMut};
 use quinn::{ReadError, ReadExactError, RecvStream, SendStream};
 use shoal_wire::{
     codec::{CodecError, Message},
+    frame::{HEADER_PREFIX_BYTES, STREAM_OPENING, header_length},
     transfer::{PieceReply, PieceRequest},
     version::{self, VersionMismatch},
 };
 use thiserror::Error;
 
-use crate::net::{
-    frame::{HEADER_PREFIX_BYTES, STREAM_OPENING, header_length},
-    peers::code,
-};
+use crate::net::peers::code;
 
 /// Why a header could not be read.
 #[derive(Debug, Error)]

@@ -10,6 +10,7 @@ use quinn::{ReadError, RecvStream};
 use shoal_core::event::{Input, TransferFailure, TransferId};
 use shoal_wire::{
     digest::Digest,
+    frame::encode_request,
     geometry::PieceIndex,
     ids::{MemberId, PublicKey},
     transfer::{PieceReply, PieceRequest, Urgency, Voucher},
@@ -22,13 +23,7 @@ use super::{
     stream::{HeaderError, read_reply},
 };
 use crate::{
-    clock,
-    limit::Limiter,
-    metrics::Metrics,
-    net::{frame::encode_request, peers::Peers},
-    spool::blob::Blob,
-    table::PeerTable,
-    tasks::Tasks,
+    clock, limit::Limiter, metrics::Metrics, net::peers::Peers, spool::blob::Blob, table::PeerTable, tasks::Tasks,
 };
 
 /// Interval of [`Input::PieceProgress`].
@@ -239,7 +234,7 @@ impl Downloads {
                     "a piece does not match its voucher");
                 Err(TransferFailure::Corrupt)
             }
-            Outcome::Stale | Outcome::Failed(_) => Err(TransferFailure::Store),
+            Outcome::Stale | Outcome::Failed => Err(TransferFailure::Store),
         }
     }
 

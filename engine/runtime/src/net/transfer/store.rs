@@ -1,6 +1,6 @@
 //! From bytes in memory to a stored piece that the core knows of; shared by downloads and leases.
 
-use std::{io, sync::Arc};
+use std::sync::Arc;
 
 use shoal_core::event::Input;
 use shoal_wire::{
@@ -37,8 +37,8 @@ pub(crate) enum Outcome {
     Corrupt,
     /// The blob was removed or began again meanwhile.
     Stale,
-    /// The disk failed.
-    Failed(io::Error),
+    /// The disk failed, and the log says how.
+    Failed,
 }
 
 /// Verifies and stores pieces, and keeps the digests going.
@@ -64,7 +64,10 @@ impl Store {
         };
         let (outcome, bytes) = match self.pool.run(job).await {
             Ok(done) => done,
-            Err(error) => (Outcome::Failed(error), Vec::new()),
+            Err(error) => {
+                tracing::error!(%error, "a piece was not stored");
+                (Outcome::Failed, Vec::new())
+            }
         };
         if matches!(outcome, Outcome::Corrupt) {
             self.metrics.pieces_corrupt.increment();
@@ -112,6 +115,7 @@ fn verify_and_write(blob: &Blob, piece: PieceIndex, bytes: &[u8], warrant: Warra
         Ok(Stored::New) => Outcome::Stored(true),
         Ok(Stored::Duplicate) => Outcome::Stored(false),
         Ok(Stored::Stale) => Outcome::Stale,
-        Err(error) => Outcome::Failed(error),
+        // The blob has logged it.
+        Err(_) => Outcome::Failed,
     }
 }

@@ -15,6 +15,7 @@ use quinn::{RecvStream, SendStream};
 use shoal_core::event::{Input, Refusal, UploadId};
 use shoal_wire::{
     digest::Digest,
+    frame::encode_reply,
     geometry::PieceIndex,
     ids::{MemberId, PieceHash},
     transfer::{PieceReply, PieceRequest, Urgency, Voucher},
@@ -26,7 +27,7 @@ use crate::{
     identity::Identity,
     limit::Limiter,
     metrics::Metrics,
-    net::{frame::encode_reply, peers::code},
+    net::peers::code,
     pool::Pool,
     spool::{
         Spool,
@@ -168,7 +169,8 @@ impl Uploads {
         self.spool.touch(&blob);
         let range = blob.geometry().range(request.piece);
         let (voucher, file, mut chunk) = self.prepare(&blob, request.piece).await?;
-        let header = encode_reply(&PieceReply::Sending(voucher)).map_err(|error| SendFailure::Disk(io::Error::other(error)))?;
+        let header =
+            encode_reply(&PieceReply::Sending(voucher)).map_err(|error| SendFailure::Disk(io::Error::other(error)))?;
         sending.write_all(&header).await.map_err(|_| SendFailure::Peer)?;
         let mut offset = range.start;
         while offset < range.end {
@@ -185,7 +187,12 @@ impl Uploads {
         Ok(())
     }
 
-    async fn send_paced(&self, sending: &mut Sending, mut chunk: bytes::Bytes, urgency: Urgency) -> Result<(), SendFailure> {
+    async fn send_paced(
+        &self,
+        sending: &mut Sending,
+        mut chunk: bytes::Bytes,
+        urgency: Urgency,
+    ) -> Result<(), SendFailure> {
         while !chunk.is_empty() {
             let part = chunk.split_to(chunk.len().min(self.limiter.quantum()));
             let length = part.len() as u64;
@@ -197,7 +204,11 @@ impl Uploads {
     }
 
     /// The voucher of a piece, its file, and its first bytes, in one job.
-    async fn prepare(&self, blob: &Arc<Blob>, piece: PieceIndex) -> Result<(Voucher, Arc<File>, bytes::Bytes), SendFailure> {
+    async fn prepare(
+        &self,
+        blob: &Arc<Blob>,
+        piece: PieceIndex,
+    ) -> Result<(Voucher, Arc<File>, bytes::Bytes), SendFailure> {
         let known = self.known_voucher(blob, piece);
         let (job_blob, identity) = (blob.clone(), self.identity.clone());
         let job = move || {
