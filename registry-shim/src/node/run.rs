@@ -1,6 +1,13 @@
 //! The life of a node's process.
 
-use std::{io::Write, net::SocketAddr, path::Path, process::ExitCode, sync::Arc, time::Duration};
+use std::{
+    io::{IsTerminal, Write},
+    net::SocketAddr,
+    path::Path,
+    process::ExitCode,
+    sync::Arc,
+    time::Duration,
+};
 
 use serde_json::json;
 use shoal_runtime::{ClusterSecret, Engine, EngineConfig, StartError};
@@ -125,7 +132,8 @@ async fn stop(server: Server, engine: &Engine) {
 fn start_log(settings: &Settings) -> Result<(), NodeError> {
     let filter =
         EnvFilter::try_new(&settings.log).map_err(|source| NodeError::Log { filter: settings.log.clone(), source })?;
-    let log = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
+    let colours = std::io::stderr().is_terminal();
+    let log = tracing_subscriber::fmt().with_env_filter(filter).with_ansi(colours).with_writer(std::io::stderr);
     // A log that is already there, as when several nodes run in one process of tests, is kept.
     let _ = match settings.log_format {
         LogFormat::Text => log.try_init(),

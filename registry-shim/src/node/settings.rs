@@ -210,7 +210,7 @@ impl SettingsFile {
         let text = std::fs::read_to_string(path).map_err(read_error)?;
         toml::from_str(&text).map_err(|error| {
             let start = error.span().map_or(0, |span| span.start.min(text.len()));
-            let line = text.as_bytes()[..start].iter().filter(|byte| **byte == b'\n').count() + 1;
+            let line = text.as_bytes()[..start].split(|byte| *byte == b'\n').count();
             SettingsError::File { file, line, message: error.message().replace('\n', " ") }
         })
     }

@@ -327,6 +327,8 @@ fn unsatisfiable(size: u64) -> Response {
 }
 
 /// All header values above are checked or numbers, so this answers only if that is wrong.
+// By value, because it is a parameter of `unwrap_or_else`.
+#[allow(clippy::needless_pass_by_value)]
 fn unbuildable(error: axum::http::Error) -> Response {
     tracing::error!(%error, "an answer could not be written");
     StatusCode::INTERNAL_SERVER_ERROR.into_response()

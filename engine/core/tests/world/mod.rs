@@ -147,6 +147,8 @@ pub(crate) struct World {
     sizes: BTreeMap<Digest, u64>,
     trace: Option<blake3::Hasher>,
     seed: u64,
+    /// Prints leases and crashes as they happen.
+    pub(crate) tells: bool,
 }
 
 const LATENCY: Duration = Duration::from_micros(300);
@@ -189,6 +191,7 @@ impl World {
             sizes: BTreeMap::new(),
             trace: None,
             seed,
+            tells: false,
             setting,
         };
         for index in 0..world.setting.nodes {
@@ -257,6 +260,9 @@ impl World {
     }
 
     pub(crate) fn crash(&mut self, index: usize) {
+        if self.tells {
+            println!("{:?} node {index} crashes", self.now);
+        }
         let member = &mut self.members[index];
         member.is_up = false;
         member.life += 1;
@@ -388,6 +394,10 @@ impl World {
             Output::Serve { upload } => self.serve(index, upload),
             Output::Refuse { upload, refusal } => self.refuse(index, upload, refusal),
             Output::FetchUpstream { lease, digest, first, count } => {
+                if self.tells {
+                    let home = self.by_id[&lease.home];
+                    println!("{:?} home {home} leases {}..{} to {index}", self.now, first.0, first.0 + count);
+                }
                 self.members[index].fetches.insert(lease, Fetch { digest, next: first.0, end: first.0 + count });
                 self.start_fetch(index, lease, count);
             }

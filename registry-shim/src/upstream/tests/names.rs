@@ -114,6 +114,17 @@ async fn the_size_of_a_blob_is_told_by_a_head_or_by_its_first_byte() {
 }
 
 #[tokio::test]
+async fn a_registry_that_fails_over_a_blob_asked_for_as_a_manifest_does_not_have_the_manifest() {
+    let registry = FakeRegistry::start(|asked| {
+        if asked.path.contains("/blobs/") { Response::new(Body::from("0123456789")) } else { status(500) }
+    })
+    .await;
+    let name = by_digest(&registry.name(), "a", ContentKind::Manifest, any_digest());
+    assert_eq!(resolve(&name).await, Err(UpstreamFailure::NotFound));
+    assert_eq!(resolve(&tag(&registry.name(), "a", "1")).await, Err(UpstreamFailure::Unavailable));
+}
+
+#[tokio::test]
 async fn refusals_and_missing_registries_are_told_apart() {
     for (code, failure) in [
         (404, UpstreamFailure::NotFound),
