@@ -7,9 +7,6 @@
 //! Links are limits on payload bytes: of the registry and of the clients in this process, of the nodes by their own
 //! settings. Whatever happens, no process and no file is left behind.
 
-// In a test, a value that is missing is a failure that names its line.
-#![cfg_attr(test, allow(clippy::unwrap_used))]
-
 mod bound;
 mod client;
 mod cluster;
