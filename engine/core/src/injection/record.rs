@@ -70,6 +70,11 @@ impl Record {
         self.coordination.is_some()
     }
 
+    /// When it may give out leases, where it only listens until then.
+    pub(super) fn listening_until(&self) -> Option<Time> {
+        self.coordination.as_ref().map(Coordination::hold_until)
+    }
+
     pub(super) fn needs_ticks(&self) -> bool {
         self.coordination.is_some()
             || self.failed.is_some()

@@ -159,6 +159,11 @@ fn address(index: usize) -> SocketAddr {
     SocketAddr::V4(SocketAddrV4::new(Ipv4Addr::from(0x0a00_0001 + index), 5001))
 }
 
+fn index_at(address: SocketAddr) -> Option<usize> {
+    let SocketAddr::V4(address) = address else { return None };
+    usize::try_from(u32::from(*address.ip()).checked_sub(0x0a00_0001)?).ok()
+}
+
 fn record(index: usize, generation: u64) -> MemberRecord {
     let mut key = [0; 32];
     key[..8].copy_from_slice(&(index as u64 + 1).to_be_bytes());
@@ -422,7 +427,7 @@ impl World {
     }
 
     fn send_gossip(&mut self, index: usize, to: SocketAddr, packet: shoal_wire::gossip::GossipPacket) {
-        let Some(target) = (0..self.members.len()).find(|&other| address(other) == to) else { return };
+        let Some(target) = index_at(to).filter(|&index| index < self.members.len()) else { return };
         if self.chance(self.setting.gossip_loss) {
             return;
         }
