@@ -8,3 +8,6 @@ pub mod node;
 pub mod oci;
 pub mod registries;
 pub mod upstream;
+
+#[cfg(test)]
+mod testing;

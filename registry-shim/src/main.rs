@@ -16,7 +16,7 @@ struct Cli {
 
 #[derive(Subcommand)]
 enum Command {
-    Node(shoal_shim::node::NodeArgs),
+    Node(Box<shoal_shim::node::NodeArgs>),
     Demo(shoal_shim::demo::DemoArgs),
 }
 
@@ -31,7 +31,7 @@ fn main() -> ExitCode {
     };
     runtime.block_on(async {
         match cli.command {
-            Command::Node(args) => shoal_shim::node::run(args).await.unwrap_or_else(|error| {
+            Command::Node(args) => shoal_shim::node::run(*args).await.unwrap_or_else(|error| {
                 eprintln!("error: {error}");
                 error.exit_code()
             }),

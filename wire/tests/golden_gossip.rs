@@ -1,5 +1,7 @@
 //! The bytes of membership's messages. A change here is a change of the protocol.
 
+#![allow(clippy::unwrap_used)] // A panic is how a test fails.
+
 use std::{net::SocketAddr, sync::Arc};
 
 use proptest::{collection::vec, option, prelude::*};
@@ -15,7 +17,7 @@ use shoal_wire::{
 };
 
 fn hex(bytes: &[u8]) -> String {
-    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+    bytes.iter().fold(String::new(), |hex, byte| hex + &format!("{byte:02x}"))
 }
 
 const SENDER: &str = "11111111111111111111111111111111";

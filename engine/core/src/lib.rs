@@ -16,3 +16,5 @@ mod injection;
 mod outbox;
 mod swarm;
 mod timers;
+
+pub use directory::rendezvous::homes_of;

@@ -1,6 +1,6 @@
 //! The whole engine of one member.
 
-use std::time::Duration;
+use std::{net::SocketAddr, time::Duration};
 
 use shoal_wire::{control::ControlMessage, ids::MemberId, member::MemberRecord, name::Reference};
 
@@ -57,7 +57,7 @@ impl Node {
             Input::Gossip { from, packet } => self.membership.handle_packet(now, from, packet),
             Input::Control { from, message } => self.handle_control(now, from, message),
             Input::ControlLost { to } => self.handle_lost(now, to),
-            Input::Seeds(seeds) => self.membership.set_seeds(now, seeds),
+            Input::Seeds(seeds) => self.handle_seeds(now, seeds),
             Input::Leave => self.membership.leave(now),
             input => self.handle_local(now, input),
         }
@@ -91,6 +91,13 @@ impl Node {
     /// This node's id.
     pub fn id(&self) -> MemberId {
         self.outbox.own()
+    }
+
+    fn handle_seeds(&mut self, now: Time, seeds: Vec<SocketAddr>) {
+        if !seeds.is_empty() {
+            self.alive.note_seeds(now);
+        }
+        self.membership.set_seeds(now, seeds);
     }
 
     fn handle_timeout(&mut self, now: Time) {
@@ -162,8 +169,8 @@ impl Node {
         match message {
             ControlMessage::Announce(announcement) => {
                 let homes = self.alive.homes(Key::of_digest(&announcement.digest));
-                let settled = self.alive.is_settled(now);
-                self.injection.handle_announce(now, &mut self.outbox, from, &announcement, homes, settled);
+                let settling = self.alive.settling(now);
+                self.injection.handle_announce(now, &mut self.outbox, from, &announcement, homes, settling);
             }
             ControlMessage::Withdraw { digest } => {
                 self.injection.handle_withdraw(now, &mut self.outbox, from, &digest);
@@ -252,6 +259,7 @@ impl Node {
         if member == self.id() || !self.alive.insert(now, member) {
             return;
         }
+        self.injection.handle_change(self.id(), &self.alive);
         self.names.hand_over(&mut self.outbox, member, |name| {
             let homes = self.alive.homes(Key::of_name(name));
             homes.rank_of(member).is_some()
@@ -265,6 +273,7 @@ impl Node {
             return;
         }
         self.questions.handle_lost(now, &mut self.outbox, member);
+        self.injection.handle_change(self.id(), &self.alive);
         self.injection.handle_gone(now, &mut self.outbox, member);
         let (swarm, mut around) = self.swarm(now);
         swarm.member_gone(&mut around, member);

@@ -16,7 +16,7 @@ use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 use super::{fate::ConnectionFate, socket::FatedSocket};
 
-/// Connections that are served at once; more wait in the kernel's queue. containerd opens a handful.
+/// Connections that a node serves at once; more wait in the kernel's queue. containerd opens a handful.
 pub const CONNECTIONS_MAX: usize = 1024;
 
 /// Time for a request's header to arrive, and for a connection to be idle. Longer than the 30 s after which clients
@@ -35,16 +35,19 @@ pub struct Server {
 }
 
 impl Server {
-    /// Serves `router` on `listener` until [`Server::stop`].
-    pub fn start(listener: TcpListener, router: Router) -> Self {
-        let server =
-            Self { stop_accepting: CancellationToken::new(), drop_connections: CancellationToken::new(), tasks: TaskTracker::new() };
+    /// Serves `router` on `listener` until [`Server::stop`], at most `connections` at once.
+    pub fn start(listener: TcpListener, router: Router, connections: usize) -> Self {
+        let server = Self {
+            stop_accepting: CancellationToken::new(),
+            drop_connections: CancellationToken::new(),
+            tasks: TaskTracker::new(),
+        };
         let acceptor = Acceptor {
             router,
             stop_accepting: server.stop_accepting.clone(),
             drop_connections: server.drop_connections.clone(),
             tasks: server.tasks.clone(),
-            permits: Arc::new(Semaphore::new(CONNECTIONS_MAX)),
+            permits: Arc::new(Semaphore::new(connections)),
         };
         server.tasks.spawn(acceptor.run(listener));
         server
@@ -107,8 +110,10 @@ async fn serve(stream: TcpStream, router: Router, stop: CancellationToken) {
     let fate = Arc::new(ConnectionFate::default());
     let socket = FatedSocket::new(stream, fate.clone());
     let service = TowerToHyperService::new(router.layer(Extension(fate)));
-    let connection =
-        http1::Builder::new().timer(TokioTimer::new()).header_read_timeout(HEADER_TIMEOUT).serve_connection(TokioIo::new(socket), service);
+    let connection = http1::Builder::new()
+        .timer(TokioTimer::new())
+        .header_read_timeout(HEADER_TIMEOUT)
+        .serve_connection(TokioIo::new(socket), service);
     let mut connection = std::pin::pin!(connection);
     let ended = tokio::select! {
         ended = connection.as_mut() => ended,
@@ -121,3 +126,6 @@ async fn serve(stream: TcpStream, router: Router, stop: CancellationToken) {
         tracing::debug!(%error, "an HTTP connection ended early");
     }
 }
+
+#[cfg(test)]
+mod tests;

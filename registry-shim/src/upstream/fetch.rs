@@ -81,7 +81,8 @@ fn partial_body(response: Response, range: &Range<u64>) -> Result<UpstreamBody, 
 fn whole_body(response: Response, kind: ContentKind, range: &Range<u64>) -> UpstreamBody {
     let length = response.content_length();
     let asked = range.end - range.start;
-    let is_the_range = range.start == 0 && (length == Some(asked) || (kind == ContentKind::Manifest && length.is_none()));
+    let is_the_range =
+        range.start == 0 && (length == Some(asked) || (kind == ContentKind::Manifest && length.is_none()));
     let expected = if is_the_range { Some(asked) } else { length };
     UpstreamBody { whole: !is_the_range, stream: Box::pin(ExactBody::new(response, expected)) }
 }

@@ -40,7 +40,7 @@ impl UpstreamRequests {
     }
 
     /// Counts one request; `status` is a number, or `error` where there was no answer.
-    pub(super) fn count(&self, registry: &str, method: &str, status: &str) {
+    pub(crate) fn count(&self, registry: &str, method: &str, status: &str) {
         let registry = self.label_of(registry).to_owned();
         let labels = Labels { registry, method: method.to_owned(), status: status.to_owned() };
         self.requests.get_or_create(&labels).inc();

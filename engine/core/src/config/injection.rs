@@ -32,6 +32,8 @@ pub struct InjectionConfig {
     pub collect: Duration,
     /// The same where only membership has changed lately, so that another home may have been first a moment ago.
     pub collect_unsettled: Duration,
+    /// The same at a node that was told whom to join and has met nobody yet.
+    pub collect_joining: Duration,
     /// A lease that its holder does not mention for this long after it was given is lost.
     pub lease_lost_after: Duration,
     /// A lease whose holder is not heard of for this long is taken back.
@@ -40,6 +42,9 @@ pub struct InjectionConfig {
     pub lease_stalled_min: Duration,
     /// The same while no rate is known.
     pub lease_stalled_unknown: Duration,
+    /// A lease without a new piece is late after four times what a piece takes, but not before this; late leases do not
+    /// count against the limit.
+    pub late_min: Duration,
     /// How long a holder whose lease was taken back gets no new one.
     pub slow_bar: Duration,
     /// An idle wanter helps a lease that needs longer than this.
@@ -55,8 +60,6 @@ pub struct InjectionConfig {
     pub stuck_patience: Duration,
     /// Time that a member has to answer when somebody could not reach it.
     pub question_patience: Duration,
-    /// A home that took over steps down this long after nobody asked it to coordinate.
-    pub step_down_after: Duration,
     /// How long "not found" stands for a whole blob.
     pub not_found_freshness: Duration,
 }
@@ -76,10 +79,12 @@ impl Default for InjectionConfig {
             refresh_held: Duration::from_secs(30),
             collect: Duration::from_millis(500),
             collect_unsettled: Duration::from_millis(100),
+            collect_joining: Duration::from_secs(2),
             lease_lost_after: Duration::from_secs(1),
             lease_silence: Duration::from_secs(2),
             lease_stalled_min: Duration::from_secs(3),
             lease_stalled_unknown: Duration::from_secs(10),
+            late_min: Duration::from_millis(500),
             slow_bar: Duration::from_secs(5),
             help_after: Duration::from_millis(500),
             backoff_min: Duration::from_millis(250),
@@ -87,7 +92,6 @@ impl Default for InjectionConfig {
             give_up_after: Duration::from_secs(8),
             stuck_patience: Duration::from_secs(1),
             question_patience: Duration::from_secs(1),
-            step_down_after: Duration::from_secs(5),
             not_found_freshness: Duration::from_secs(10),
         }
     }

@@ -10,17 +10,32 @@ use crate::time::Time;
 /// Views of membership converge within a few seconds of a change.
 const SETTLING: Duration = Duration::from_secs(3);
 
+/// A node that was told whom to join waits this long for the cluster before it takes itself for alone.
+const JOINING: Duration = Duration::from_secs(3);
+
+/// How far a node's view of the cluster can be relied on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Settling {
+    /// It was told whom to join, and knows nobody yet.
+    Joining,
+    /// It changed lately: others may see it differently.
+    Changed,
+    /// It has been the same for a while, or there is nobody to differ with.
+    Settled,
+}
+
 /// Alive members, this node included.
 #[derive(Debug)]
 pub(crate) struct AliveMembers {
     ids: BTreeSet<MemberId>,
     changed_at: Time,
+    joining_since: Option<Time>,
 }
 
 impl AliveMembers {
     /// A cluster of one.
     pub(crate) fn new(own: MemberId, now: Time) -> Self {
-        Self { ids: BTreeSet::from([own]), changed_at: now }
+        Self { ids: BTreeSet::from([own]), changed_at: now, joining_since: None }
     }
 
     /// Adds a member; says whether it is new.
@@ -50,8 +65,17 @@ impl AliveMembers {
         Homes::rank(key, self.ids.iter().copied())
     }
 
-    /// Whether membership has been the same long enough that other members see the same. A cluster of one always is.
-    pub(crate) fn is_settled(&self, now: Time) -> bool {
-        self.ids.len() == 1 || now.since(self.changed_at) >= SETTLING
+    /// The node was told whom to join.
+    pub(crate) fn note_seeds(&mut self, now: Time) {
+        self.joining_since.get_or_insert(now);
+    }
+
+    /// How far the view can be relied on.
+    pub(crate) fn settling(&self, now: Time) -> Settling {
+        if self.ids.len() == 1 {
+            let is_joining = self.joining_since.is_some_and(|since| now.since(since) < JOINING);
+            return if is_joining { Settling::Joining } else { Settling::Settled };
+        }
+        if now.since(self.changed_at) < SETTLING { Settling::Changed } else { Settling::Settled }
     }
 }

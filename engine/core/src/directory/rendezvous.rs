@@ -86,6 +86,11 @@ impl Homes {
     }
 }
 
+/// Homes of a blob among `members`, the coordinating one first. For tests and tools that watch a cluster from outside.
+pub fn homes_of(digest: &Digest, members: impl IntoIterator<Item = MemberId>) -> Vec<MemberId> {
+    Homes::rank(Key::of_digest(digest), members).iter().collect()
+}
+
 /// Score of a member for a key: the finalizer of MurmurHash3 over the id, mixed with the key.
 fn score(key: Key, member: MemberId) -> u64 {
     let (high, low) = member.0.split_at(8);

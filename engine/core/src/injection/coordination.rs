@@ -37,8 +37,12 @@ pub(super) struct Coordination {
     /// The upstream ignores ranges: one lease covers everything.
     whole_only: bool,
     hedged: u32,
+    /// A lease without a piece for this long is late.
+    late_after: Option<Duration>,
     /// When somebody last needed this home to coordinate.
     pub(super) needed_at: Time,
+    /// Whether this node coordinates because a wanter asked it to take over, and not as the first home.
+    pub(super) took_over: bool,
 }
 
 impl Coordination {
@@ -63,8 +67,15 @@ impl Coordination {
             stuck_since: None,
             whole_only: false,
             hedged: 0,
+            late_after: None,
             needed_at: now,
+            took_over: false,
         }
+    }
+
+    /// No lease is given before this time.
+    pub(super) fn hold_until(&self) -> Time {
+        self.hold_until
     }
 
     /// Adds what an announcement has.
@@ -151,6 +162,10 @@ impl Coordination {
         let was_ours = self.leases.get(&id).is_some_and(|lease| lease.holder == from);
         if was_ours {
             self.leases.remove(&id);
+            // Whoever gives back a lease undone would only give back the next one too.
+            if let Some(holder) = participants.get_mut(&from) {
+                holder.bar(context.now + context.config.backoff_min);
+            }
         }
         match end {
             LeaseEnd::NoRanges if was_ours => self.stream_whole(context, from),
@@ -218,17 +233,24 @@ impl Coordination {
                 participant.bar(now + context.config.slow_bar);
             }
         }
-        let saturated = self.at_work() >= self.concurrency.limit();
+        let saturated = self.at_work(now) >= self.concurrency.limit();
         self.concurrency.tick(now, saturated);
+        self.late_after = self.piece_time(participants).map(|time| (time * 4).max(context.config.late_min));
     }
 
     /// A lease without a piece for this long stands still: many times what a piece takes at the median rate.
     fn stalled_after(&self, config: &InjectionConfig, participants: &Participants) -> Duration {
+        self.piece_time(participants)
+            .map_or(config.lease_stalled_unknown, |time| (time * 8).max(config.lease_stalled_min))
+    }
+
+    /// What a piece takes from the upstream at the median rate of those that have shown one.
+    fn piece_time(&self, participants: &Participants) -> Option<Duration> {
         let mut rates: Vec<_> = participants.values().filter_map(|participant| participant.rate).collect();
         rates.sort_by(f64::total_cmp);
-        let Some(median) = rates.get(rates.len() / 2) else { return config.lease_stalled_unknown };
+        let median = rates.get(rates.len() / 2)?;
         let piece_s = self.geometry.piece_bytes() as f64 / median.max(1.0);
-        Duration::from_secs_f64((8.0 * piece_s).min(600.0)).max(config.lease_stalled_min)
+        Some(Duration::from_secs_f64(piece_s.min(60.0)))
     }
 
     /// Gives out leases while the limit, the work and the wanters allow.
@@ -241,7 +263,7 @@ impl Coordination {
             return self.grant_whole(context, participants, &covered);
         }
         let mut covered = covered;
-        while self.at_work() < self.concurrency.limit() {
+        while self.at_work(context.now) < self.concurrency.limit() {
             let Some(holder) = self.choose_holder(context, participants) else { return };
             let Some(run) = self.next_run(&covered, context.config, participants.get(&holder)) else {
                 return self.help_the_slowest(context, participants, holder);
@@ -271,8 +293,11 @@ impl Coordination {
         covered
     }
 
-    fn at_work(&self) -> u32 {
-        u32::try_from(self.leases.values().filter(|lease| lease.counts()).count()).unwrap_or(u32::MAX)
+    /// Leases that use the upstream. One that is late may be lost, and does not keep others from working.
+    fn at_work(&self, now: Time) -> u32 {
+        let is_late = |lease: &Lease| self.late_after.is_some_and(|late| now.since(lease.advanced_at) > late);
+        let at_work = self.leases.values().filter(|lease| lease.counts() && !is_late(lease)).count();
+        u32::try_from(at_work).unwrap_or(u32::MAX)
     }
 
     /// The wanter with the fewest leases, then the fewest pieces brought in; among equals a random one.

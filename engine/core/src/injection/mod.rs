@@ -21,7 +21,15 @@ use shoal_wire::{
 
 use self::record::Record;
 use crate::{
-    config::InjectionConfig, directory::rendezvous::Homes, outbox::Outbox, rng::Stream, time::Time, timers::Timers,
+    config::InjectionConfig,
+    directory::{
+        members::{AliveMembers, Settling},
+        rendezvous::{Homes, Key},
+    },
+    outbox::Outbox,
+    rng::Stream,
+    time::Time,
+    timers::Timers,
 };
 
 /// What a home does at one moment with: the time, where messages go, and its random numbers.
@@ -52,7 +60,7 @@ impl Injection {
         self.records.get(digest).filter(|record| record.is_obtainable()).map(Record::size)
     }
 
-    /// A member announces. `homes` are those of the blob; `settled` says that membership has not changed lately.
+    /// A member announces. `homes` are those of the blob; `settling` says how far this node's view can be relied on.
     pub(crate) fn handle_announce(
         &mut self,
         now: Time,
@@ -60,7 +68,7 @@ impl Injection {
         from: MemberId,
         announcement: &Announcement,
         homes: Homes,
-        settled: bool,
+        settling: Settling,
     ) {
         let digest = announcement.digest;
         let Ok(geometry) = Geometry::of(announcement.size) else { return };
@@ -71,7 +79,7 @@ impl Injection {
         let record = self.records.entry(digest).or_insert_with(|| Record::new(digest, geometry, homes.clone(), now));
         record.set_homes(homes);
         let mut context = Context { now, outbox, random: &mut self.random, config: &self.config };
-        record.handle_announce(&mut context, from, announcement, geometry, settled);
+        record.handle_announce(&mut context, from, announcement, geometry, settling);
         self.schedule(now, &digest);
     }
 
@@ -122,6 +130,13 @@ impl Injection {
         }
     }
 
+    /// Membership changed: another home may be first for what this node coordinates.
+    pub(crate) fn handle_change(&mut self, own: MemberId, members: &AliveMembers) {
+        for (digest, record) in self.records.iter_mut().filter(|(_, record)| record.is_coordinated()) {
+            record.change_homes(own, members.homes(Key::of_digest(digest)));
+        }
+    }
+
     /// Acts on the records whose time has come.
     pub(crate) fn handle_timeout(&mut self, now: Time, outbox: &mut Outbox) {
         while let Some(digest) = self.timers.pop_due(now) {
@@ -158,7 +173,9 @@ impl Injection {
     fn schedule(&mut self, now: Time, digest: &Digest) {
         let Some(record) = self.records.get(digest) else { return };
         if record.needs_ticks() {
-            self.timers.set_by(*digest, now + self.config.tick);
+            let tick = now + self.config.tick;
+            let due = record.listening_until().filter(|&until| until > now).map_or(tick, |until| until.min(tick));
+            self.timers.set_by(*digest, due);
         }
     }
 

@@ -11,7 +11,11 @@ use shoal_wire::{
 };
 
 use super::{Context, coordination::Coordination, participant::Participant, refuse};
-use crate::{directory::rendezvous::Homes, rng::Stream, time::Time};
+use crate::{
+    directory::{members::Settling, rendezvous::Homes},
+    rng::Stream,
+    time::Time,
+};
 
 /// Complete holders among the peers of one answer.
 const HOLDERS_PER_ANSWER: usize = 4;
@@ -41,6 +45,15 @@ impl Record {
         self.homes = homes;
     }
 
+    /// Membership changed. Where another home is first now, it coordinates; leases at work come to their end.
+    pub(super) fn change_homes(&mut self, own: MemberId, homes: Homes) {
+        self.homes = homes;
+        let is_first = self.homes.rank_of(own) == Some(0);
+        if !is_first && self.coordination.as_ref().is_some_and(|coordination| !coordination.took_over) {
+            self.coordination = None;
+        }
+    }
+
     pub(super) fn last_used(&self) -> Time {
         self.used
     }
@@ -51,6 +64,15 @@ impl Record {
 
     pub(super) fn is_unused(&self) -> bool {
         self.participants.is_empty() && self.failed.is_none()
+    }
+
+    pub(super) fn is_coordinated(&self) -> bool {
+        self.coordination.is_some()
+    }
+
+    /// When it may give out leases, where it only listens until then.
+    pub(super) fn listening_until(&self) -> Option<Time> {
+        self.coordination.as_ref().map(Coordination::hold_until)
     }
 
     pub(super) fn needs_ticks(&self) -> bool {
@@ -70,7 +92,7 @@ impl Record {
         from: MemberId,
         announcement: &Announcement,
         geometry: Geometry,
-        settled: bool,
+        settling: Settling,
     ) {
         self.used = context.now;
         if geometry != self.geometry && !self.adopt_size(from, geometry) {
@@ -86,7 +108,7 @@ impl Record {
         for &member in &announcement.unreachable {
             self.question(context, member);
         }
-        self.consider_coordinating(context, announcement, settled);
+        self.consider_coordinating(context, announcement, settling);
         self.answer(context, from, announcement.wants);
         self.work(context);
     }
@@ -121,12 +143,13 @@ impl Record {
     }
 
     /// Starts to coordinate where this node is the first home, or where a wanter says that better homes do not answer.
-    fn consider_coordinating(&mut self, context: &mut Context<'_>, announcement: &Announcement, settled: bool) {
+    fn consider_coordinating(&mut self, context: &mut Context<'_>, announcement: &Announcement, settling: Settling) {
         let is_first = self.homes.rank_of(context.outbox.own()) == Some(0);
         if let Some(coordination) = &mut self.coordination {
             if announcement.takeover || is_first {
                 coordination.needed_at = context.now;
             }
+            coordination.took_over |= announcement.takeover && !is_first;
             return;
         }
         if !announcement.wants || !(is_first || announcement.takeover) {
@@ -134,19 +157,26 @@ impl Record {
         }
         // Whoever may have coordinated before has given out leases that this node does not know: it listens first.
         let is_fresh = !announcement.takeover && announcement.have.is_empty() && announcement.leases.is_empty();
-        let collect = match (is_fresh, settled) {
-            (true, true) => Duration::ZERO,
-            (true, false) => context.config.collect_unsettled,
-            (false, _) => context.config.collect,
+        let is_one_piece = self.geometry.pieces() == 1;
+        let is_home = self.homes.rank_of(context.outbox.own()).is_some();
+        let collect = match (settling, is_fresh) {
+            (Settling::Joining, _) => context.config.collect_joining,
+            // No home answered: one that is only slow has another moment.
+            (_, false) if !is_home => context.config.collect * 3,
+            (_, false) => context.config.collect,
+            // Fetching one piece twice costs less than waiting.
+            (Settling::Changed, true) if is_one_piece => Duration::ZERO,
+            (Settling::Changed, true) => context.config.collect_unsettled,
+            (Settling::Settled, true) => Duration::ZERO,
         };
         let mut coordination = Coordination::new(context.now, self.digest, self.geometry, collect, context.config);
+        coordination.took_over = announcement.takeover && !is_first;
         coordination.recount(&self.participants);
         self.coordination = Some(coordination);
     }
 
     fn answer(&mut self, context: &mut Context<'_>, to: MemberId, wants: bool) {
-        let wanters = self.participants.values().filter(|peer| peer.wants).count();
-        let refresh = context.config.refresh_for(wanters, wants);
+        let refresh = context.config.refresh_for(self.wanters(), wants);
         let peers = if wants { self.choose_peers(context.random, to) } else { Vec::new() };
         context.outbox.send(
             to,
@@ -157,6 +187,10 @@ impl Record {
                 refresh_ms: u32::try_from(refresh.as_millis()).unwrap_or(u32::MAX),
             },
         );
+    }
+
+    fn wanters(&self) -> usize {
+        self.participants.values().filter(|peer| peer.wants).count()
     }
 
     /// Random peers for `to`, a few complete holders among them.
@@ -245,9 +279,10 @@ impl Record {
             self.failed = None;
         }
         let is_first = self.homes.rank_of(context.outbox.own()) == Some(0);
+        let refresh = context.config.refresh_for(self.wanters(), true);
         if let Some(coordination) = &mut self.coordination {
             coordination.expire(context, &mut self.participants);
-            let unneeded = !is_first && context.now.since(coordination.needed_at) > context.config.step_down_after;
+            let unneeded = !is_first && context.now.since(coordination.needed_at) > refresh * 3;
             if unneeded || !self.participants.values().any(|peer| peer.wants) {
                 self.coordination = None;
             }
@@ -257,8 +292,7 @@ impl Record {
 
     /// Doubts wanters that missed several announcements, and forgets those that missed many.
     fn doubt_the_silent(&mut self, context: &mut Context<'_>) {
-        let wanters = self.participants.values().filter(|peer| peer.wants).count();
-        let refresh = context.config.refresh_for(wanters, true);
+        let refresh = context.config.refresh_for(self.wanters(), true);
         let silence = |peer: &Participant| context.now.since(peer.last_seen);
         let forgotten: Vec<_> = self
             .participants

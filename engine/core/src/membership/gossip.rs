@@ -3,9 +3,9 @@
 //! News ride on every packet that has room. While news wait, each interval sends them to a few random members, and to
 //! more of them while they do not fit into that many packets. Without news there is no gossip and no timer.
 //!
-//! Two exchanges keep table and world together where gossip alone would not: who hears of a member that it does not
-//! know asks the teller for the record; and who hears from a member that it believes gone tells it so, so that it can
-//! refute.
+//! Three exchanges keep table and world together where gossip alone would not: who hears of a member that it does not
+//! know asks the teller for the record; who hears an accusation that has been refuted tells the teller; and who hears
+//! from a member that it believes gone tells it so, so that it can refute.
 
 use std::{collections::BTreeMap, net::SocketAddr, sync::Arc, time::Duration};
 
@@ -50,31 +50,40 @@ impl Membership {
                 self.stats.malformed += 1;
                 return;
             }
-            self.apply_record(now, Arc::clone(record), Spread::Gossip);
+            self.apply_record(now, record, Spread::Gossip);
         }
-        let mut wanted = Vec::new();
-        let mut accused = false;
-        for update in packet.updates.into_iter().take(UPDATES_READ) {
+        // An ack carries the refutation by itself.
+        let will_ack = matches!(packet.body, GossipBody::Ping { .. });
+        self.take_updates(now, from, sender, packet.updates, will_ack);
+        if is_of_its_own_accord(&packet.body) {
+            self.tell_if_gone(from, sender);
+        }
+        self.take_body(now, from, sender, packet.body);
+    }
+
+    fn take_updates(
+        &mut self,
+        now: Time,
+        from: SocketAddr,
+        sender: MemberId,
+        updates: Vec<MemberUpdate>,
+        will_ack: bool,
+    ) {
+        let (mut wanted, mut refuted) = (Vec::new(), Vec::new());
+        for update in updates.into_iter().take(UPDATES_READ) {
             let named = update.named();
             match self.apply(now, update, Spread::Gossip) {
                 Verdict::RecordWanted => wanted.extend(named),
-                Verdict::AccusesMe => accused = true,
-                Verdict::New | Verdict::Old => {}
+                Verdict::Overruled => refuted.extend(named),
+                Verdict::AccusesMe if !will_ack => refuted.push(self.own_id),
+                Verdict::AccusesMe | Verdict::New | Verdict::Old => {}
             }
         }
         if self.members.get(sender).is_none() {
             wanted.push(sender);
         }
         self.ask_for_records(now, from, wanted);
-        if accused && !matches!(packet.body, GossipBody::Ping { .. }) {
-            // An ack carries the refutation by itself.
-            let update = self.own_update();
-            self.tell(from, vec![update]);
-        }
-        if is_of_its_own_accord(&packet.body) {
-            self.tell_if_gone(from, sender);
-        }
-        self.take_body(now, from, sender, packet.body);
+        self.send_records(from, &refuted);
     }
 
     fn take_body(&mut self, now: Time, from: SocketAddr, sender: MemberId, body: GossipBody) {
@@ -149,6 +158,7 @@ impl Membership {
         let mut packet = GossipPacket { from: self.own_id, body, updates: first };
         let room = GOSSIP_PLAIN_BYTES.saturating_sub(packet.encoded_len());
         let limit = retransmit_limit(self.config.retransmit_mult, self.members.alive_count());
+        let limit = limit.max(self.config.retransmit_min);
         self.broadcasts.fill(room, limit, &mut packet.updates);
         packet
     }

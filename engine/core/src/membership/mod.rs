@@ -200,6 +200,7 @@ impl Membership {
     pub fn handle_unreachable(&mut self, now: Time, to: MemberId) {
         if !self.has_left {
             self.snapshot_unreachable(now, to);
+            self.sync_unreachable(now, to);
         }
     }
 

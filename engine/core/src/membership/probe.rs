@@ -13,7 +13,12 @@ use shoal_wire::{
     member::Life,
 };
 
-use super::{Membership, members::Health, timers::Timer, update::Spread};
+use super::{
+    Membership,
+    members::{Health, Member},
+    timers::Timer,
+    update::Spread,
+};
 use crate::{rng::Stream, time::Time};
 
 /// Members that wait to be probed before their turn.
@@ -31,6 +36,8 @@ pub(super) struct Prober {
 #[derive(Clone, Debug)]
 struct Probe {
     target: MemberId,
+    /// Its word when the probe began: one that it said later is an answer as well.
+    life: Life,
     sequence: u32,
     answer: Answer,
     helpers: Vec<MemberId>,
@@ -95,10 +102,11 @@ impl Membership {
     }
 
     fn begin_probe(&mut self, now: Time, target: MemberId) {
+        let Some(life) = self.members.get(target).map(Member::life) else { return };
         self.stats.probes += 1;
         let sequence = self.prober.next_sequence();
         self.prober.current =
-            Some(Probe { target, sequence, answer: Answer::None, helpers: Vec::new(), nacks: Vec::new() });
+            Some(Probe { target, life, sequence, answer: Answer::None, helpers: Vec::new(), nacks: Vec::new() });
         let timeout = self.awareness.scale(self.config.probe_timeout);
         self.set_timer(Timer::Indirect, now, timeout);
         self.send_ping(target, sequence);
@@ -138,8 +146,7 @@ impl Membership {
         if let Some(probe) = self.prober.running(sequence) {
             probe.helpers = helpers;
         }
-        let suspected =
-            self.accusation(target).and_then(|_| self.members.get(target)).map(super::members::Member::life);
+        let suspected = self.accusation(target).and_then(|_| self.members.get(target)).map(Member::life);
         if self.members.alive(target).is_some() {
             self.send_reliable(target, ReliableMessage::Probe { sequence, suspected });
         }
@@ -201,10 +208,9 @@ impl Membership {
             return;
         }
         self.stats.probes_failed += 1;
-        if let Some(member) = self.members.alive(probe.target) {
-            let life = member.life();
+        if self.members.alive(probe.target).is_some_and(|member| member.life() == probe.life) {
             self.stats.accusations += 1;
-            self.apply_suspect(now, probe.target, life, self.own_id.into(), Spread::Gossip);
+            self.apply_suspect(now, probe.target, probe.life, self.own_id.into(), Spread::Gossip);
         }
     }
 }

@@ -182,7 +182,7 @@ impl Membership {
         }
         self.snapshot_failed(now);
         for other in others.iter().take(BUSY_ALTERNATIVES.min(ALTERNATIVES_TRIED)) {
-            self.apply_record(now, Arc::clone(other), Spread::No);
+            self.apply_record(now, other, Spread::No);
             if other.is_usable() && other.id() != self.own_id {
                 let sequence = self.prober.next_sequence();
                 self.introduce(other.address, sequence);

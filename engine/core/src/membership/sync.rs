@@ -5,12 +5,12 @@
 //! same way. The dead of others are not believed: they become suspects, are told so directly, and are probed next, so
 //! that whoever is alive refutes.
 
-use std::{collections::BTreeMap, time::Duration};
+use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 use shoal_wire::{
     gossip::{MemberState, MemberUpdate, ReliableMessage, SYNC_BUCKETS, Standing},
     ids::MemberId,
-    member::Life,
+    member::{Life, MemberRecord},
 };
 
 use super::{
@@ -37,10 +37,12 @@ const AGAIN_WITHIN: Duration = Duration::from_secs(5);
 /// A member that came back is synced with within this time.
 const CONTACT_WITHIN: Duration = Duration::from_secs(1);
 
-/// Whom to exchange digests with next, where it is not anybody.
+/// With whom digests are exchanged: `partner` next, where it is not anybody.
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct Sync {
     partner: Option<MemberId>,
+    /// Who was sent digests last.
+    asked: Option<MemberId>,
 }
 
 /// How much rarer exchanges are in a cluster of `members` (memberlist's push-pull scale): with their interval constant,
@@ -62,6 +64,7 @@ impl Membership {
         self.set_timer(Timer::Sync, now, next);
         let partner = self.sync.partner.take().filter(|&id| self.members.alive(id).is_some());
         let partner = partner.or_else(|| self.members.pick(&mut self.random, 1, |_, _| true).pop());
+        self.sync.asked = partner;
         if let Some(partner) = partner {
             let digests = self.members.digests().to_vec();
             self.send_reliable(partner, ReliableMessage::SyncDigests { digests });
@@ -78,6 +81,14 @@ impl Membership {
     pub(super) fn sync_within(&mut self, now: Time, within: Duration) {
         let at = now + self.random.between(within / 5, within);
         self.timers.set_earlier(Timer::Sync, at);
+    }
+
+    /// The control stream to a member could not be had.
+    pub(super) fn sync_unreachable(&mut self, now: Time, to: MemberId) {
+        if self.sync.asked == Some(to) {
+            self.sync.asked = None;
+            self.sync_within(now, AGAIN_WITHIN);
+        }
     }
 
     /// Answers digests with the buckets that differ.
@@ -126,7 +137,7 @@ impl Membership {
     /// Buckets that differ came: takes what is new, and answers with what the sender lacks.
     pub(super) fn take_buckets(&mut self, now: Time, from: MemberId, buckets: &[u8], members: Vec<MemberState>) {
         let told: BTreeMap<MemberId, (Life, u8)> =
-            members.iter().map(|state| (state.record.id(), (state.record.life(), weight(&state.standing)))).collect();
+            members.iter().map(|state| (state.record.id(), (state.record.life(), weight(state.standing)))).collect();
         self.merge_sync(now, from, members);
         let mut buckets = buckets.to_vec();
         buckets.sort_unstable();
@@ -135,7 +146,7 @@ impl Membership {
             .iter()
             .flat_map(|&bucket| self.members.bucket(bucket))
             .filter(|(id, member)| {
-                let state = (member.life(), weight(&member.state(now, self.config.remember).standing));
+                let state = (member.life(), weight(member.state(now, self.config.remember).standing));
                 told.get(id).map_or(member.health.counts_as_alive(), |&theirs| state > theirs)
             })
             .map(|(_, member)| member.state(now, self.config.remember))
@@ -161,11 +172,11 @@ impl Membership {
             members.into_iter().partition(|state| matches!(state.standing, Standing::Alive));
         let mut any_new = false;
         for state in alive {
-            any_new |= self.apply_record(now, state.record, spread) == Verdict::New;
+            any_new |= self.apply_record(now, &state.record, spread) == Verdict::New;
         }
         let mut hearsay = HEARSAY_MAX;
         for state in others {
-            any_new |= self.merge_other(now, from, state, spread, &mut hearsay) == Verdict::New;
+            any_new |= self.merge_other(now, from, &state, spread, &mut hearsay) == Verdict::New;
         }
         any_new
     }
@@ -174,15 +185,15 @@ impl Membership {
         &mut self,
         now: Time,
         from: MemberId,
-        state: MemberState,
+        state: &MemberState,
         spread: Spread,
         hearsay: &mut usize,
     ) -> Verdict {
         let (id, life) = (state.record.id(), state.record.life());
         match state.standing {
-            Standing::Alive => self.apply_record(now, state.record, spread),
+            Standing::Alive => self.apply_record(now, &state.record, spread),
             Standing::Suspect => {
-                let added = self.apply_record(now, state.record, spread);
+                let added = self.apply_record(now, &state.record, spread);
                 let suspected = self.apply_suspect(now, id, life, from.into(), spread);
                 if added == Verdict::New { added } else { suspected }
             }
@@ -192,7 +203,7 @@ impl Membership {
                 let doubted = self.members.alive(id).is_some_and(|known| life >= known.life());
                 if doubted && *hearsay > 0 {
                     *hearsay -= 1;
-                    self.suspect_on_hearsay(now, from, state, spread)
+                    self.suspect_on_hearsay(now, from, &state.record, spread)
                 } else {
                     Verdict::Old
                 }
@@ -201,9 +212,9 @@ impl Membership {
     }
 
     /// Another one believes a member dead that counts as alive here.
-    fn suspect_on_hearsay(&mut self, now: Time, from: MemberId, state: MemberState, spread: Spread) -> Verdict {
-        let (id, life, accuser) = (state.record.id(), state.record.life(), from.into());
-        self.apply_record(now, state.record, Spread::No);
+    fn suspect_on_hearsay(&mut self, now: Time, from: MemberId, record: &Arc<MemberRecord>, spread: Spread) -> Verdict {
+        let (id, life, accuser) = (record.id(), record.life(), from.into());
+        self.apply_record(now, record, Spread::No);
         let verdict = self.apply_suspect(now, id, life, accuser, spread);
         if verdict == Verdict::New
             && let Some(member) = self.members.alive(id)
@@ -230,7 +241,7 @@ fn push_within(members: &mut Vec<MemberState>, states: Vec<MemberState>, mut roo
 }
 
 /// Of two views of the same word, the heavier one wins.
-fn weight(standing: &Standing) -> u8 {
+fn weight(standing: Standing) -> u8 {
     match standing {
         Standing::Alive => 0,
         Standing::Suspect => 1,

@@ -46,6 +46,8 @@ pub(super) enum Verdict {
     RecordWanted,
     /// They accuse this node, which has a better word to say.
     AccusesMe,
+    /// They accuse a member that has refuted them since; who passes them on does not know yet.
+    Overruled,
 }
 
 /// How a member goes.
@@ -84,7 +86,7 @@ impl Membership {
     /// Judges one piece of news.
     pub(super) fn apply(&mut self, now: Time, update: MemberUpdate, spread: Spread) -> Verdict {
         match update {
-            MemberUpdate::Record(record) => self.apply_record(now, record, spread),
+            MemberUpdate::Record(record) => self.apply_record(now, &record, spread),
             MemberUpdate::Alive { id, life } => self.apply_alive(now, id, life, spread),
             MemberUpdate::Suspect { id, life, accuser } => self.apply_suspect(now, id, life, accuser, spread),
             MemberUpdate::Dead { id, life } => self.apply_departure(now, id, life, Departure::Dead, spread),
@@ -93,10 +95,10 @@ impl Membership {
     }
 
     /// A member is alive, and this is its record.
-    pub(super) fn apply_record(&mut self, now: Time, record: Arc<MemberRecord>, spread: Spread) -> Verdict {
+    pub(super) fn apply_record(&mut self, now: Time, record: &Arc<MemberRecord>, spread: Spread) -> Verdict {
         let id = record.id();
         if id == self.own_id {
-            return self.consider_own_record(now, &record);
+            return self.consider_own_record(now, record);
         }
         if !record.is_usable() {
             self.stats.malformed += 1;
@@ -128,32 +130,32 @@ impl Membership {
             Some(known) if life.generation > known.life().generation => Verdict::RecordWanted,
             Some(known) => {
                 let record = with_life(&known.record, life);
-                self.apply_record(now, record, spread)
+                self.apply_record(now, &record, spread)
             }
         }
     }
 
     /// Enters the later word of a member that counts as alive from now on.
-    fn set_alive(&mut self, now: Time, id: MemberId, record: Arc<MemberRecord>, spread: Spread) {
+    fn set_alive(&mut self, now: Time, id: MemberId, record: &Arc<MemberRecord>, spread: Spread) {
         let known = self.members.get(id);
         let describes_news = known.is_none_or(|known| {
-            known.life().generation < record.generation || !known.record.describes_the_same(&record)
+            known.life().generation < record.generation || !known.record.describes_the_same(record)
         });
         let is_up = describes_news || known.is_some_and(|known| !matches!(known.health, Health::Alive));
         let returned = known.is_some_and(|known| !known.health.counts_as_alive());
         let was_alone = self.members.ring().is_empty();
-        self.enter(id, Arc::clone(&record), Health::Alive);
+        self.enter(id, Arc::clone(record), Health::Alive);
         self.timers.cancel(Timer::Suspicion(id));
         if spread == Spread::Gossip {
             let update = if describes_news || matches!(self.broadcasts.get(id), Some(MemberUpdate::Record(_))) {
-                MemberUpdate::Record(Arc::clone(&record))
+                MemberUpdate::Record(Arc::clone(record))
             } else {
                 MemberUpdate::Alive { id, life: record.life() }
             };
             self.spread(now, id, update);
         }
         if is_up {
-            self.emit(MemberEvent::Up(MemberRecord::clone(&record)));
+            self.emit(MemberEvent::Up(MemberRecord::clone(record)));
         }
         if was_alone || (returned && !describes_news) {
             self.sync_soon(now, id);
@@ -174,7 +176,7 @@ impl Membership {
         }
         let Some(known) = self.members.get(id) else { return Verdict::RecordWanted };
         if life < known.life() {
-            return Verdict::Old;
+            return overruled_by(known);
         }
         if life.generation > known.life().generation {
             return Verdict::RecordWanted;
@@ -239,7 +241,7 @@ impl Membership {
         }
         let Some(known) = self.members.get(id) else { return Verdict::Old };
         if life < known.life() {
-            return Verdict::Old;
+            return overruled_by(known);
         }
         // A record must not pass for that of a later generation, whose address may be another.
         let same_generation = life.generation == known.life().generation;
@@ -312,6 +314,11 @@ impl Membership {
             None => self.timers.cancel(Timer::Forget),
         }
     }
+}
+
+/// What becomes of an accusation of an earlier word than the known one.
+fn overruled_by(known: &Member) -> Verdict {
+    if matches!(known.health, Health::Alive) { Verdict::Overruled } else { Verdict::Old }
 }
 
 /// The same record with another word.

@@ -9,8 +9,9 @@ use crate::{config::SwarmConfig, directory::rendezvous::Homes, time::Time};
 /// Announcements in a row without an answer, after which the next home is turned to.
 const UNANSWERED_MAX: u32 = 2;
 
-/// Pause before a home that does not coordinate is asked to.
-const TAKE_OVER_PAUSE: Duration = Duration::from_millis(20);
+/// Answers in a row of a home that does not coordinate, after which it is asked to: until then the two nodes' views of
+/// the cluster have become the same.
+const IDLE_ANSWERS_MAX: u32 = 3;
 
 /// Where one blob's announcements go. Past the last home the node coordinates for itself.
 #[derive(Debug)]
@@ -21,6 +22,7 @@ pub(super) struct Announcer {
     unanswered: u32,
     refresh: Duration,
     takeover: bool,
+    idle_answers: u32,
     followers_told_at: Option<Time>,
     better_tried_at: Time,
 }
@@ -41,6 +43,7 @@ impl Announcer {
             unanswered: 0,
             refresh: config.announce_timeout,
             takeover: false,
+            idle_answers: 0,
             followers_told_at: None,
             better_tried_at: Time::ZERO,
         }
@@ -66,6 +69,7 @@ impl Announcer {
         self.rank = 0;
         self.unanswered = 0;
         self.takeover = false;
+        self.idle_answers = 0;
         self.followers_told_at = None;
         true
     }
@@ -92,10 +96,12 @@ impl Announcer {
         (recipients, now + wait)
     }
 
-    /// Homes besides the acting one that are due: all now and then, better ones more often.
+    /// Homes besides the acting one that are due: all now and then, better ones more often, and all each time while the
+    /// node coordinates for want of one that answers.
     fn other_recipients(&mut self, now: Time, wants: bool, config: &SwarmConfig) -> Vec<Recipient> {
         let interval = if wants { config.followers_interval } else { self.refresh };
-        if self.followers_told_at.is_none_or(|at| now.since(at) >= interval) {
+        let is_alone = self.rank >= self.homes.len();
+        if is_alone || self.followers_told_at.is_none_or(|at| now.since(at) >= interval) {
             self.followers_told_at = Some(now);
             self.better_tried_at = now;
             return self.others(self.homes.len());
@@ -140,9 +146,9 @@ impl Announcer {
         self.unanswered = 0;
         self.refresh = refresh.clamp(Duration::from_millis(50), Duration::from_secs(120));
         // A home that does not take itself for the first sees other members than this node does.
-        let must_take_over = wants && !coordinates;
-        self.takeover = self.rank > 0 || must_take_over;
-        Some(now + if must_take_over { TAKE_OVER_PAUSE } else { self.refresh })
+        self.idle_answers = if wants && !coordinates { self.idle_answers + 1 } else { 0 };
+        self.takeover = self.rank > 0 || self.idle_answers >= IDLE_ANSWERS_MAX;
+        Some(now + self.refresh)
     }
 
     /// The acting home was not reached. Says whether another one acts now.
@@ -206,9 +212,10 @@ mod tests {
     #[test]
     fn a_home_that_does_not_coordinate_is_asked_to() {
         let (mut announcer, config) = announcer();
-        announcer.announce(Time::ZERO, true, &config);
-        let next = announcer.handle_answer(Time::ZERO, announcer.acting(), false, config.announce_timeout, true);
-        assert_eq!(next, Some(Time::ZERO + TAKE_OVER_PAUSE));
+        for _ in 0..IDLE_ANSWERS_MAX {
+            assert!(!announcer.announce(Time::ZERO, true, &config).0[0].takeover);
+            announcer.handle_answer(Time::ZERO, announcer.acting(), false, config.announce_timeout, true);
+        }
         assert!(announcer.announce(Time::ZERO, true, &config).0[0].takeover);
     }
 }

@@ -147,6 +147,8 @@ pub(crate) struct World {
     sizes: BTreeMap<Digest, u64>,
     trace: Option<blake3::Hasher>,
     seed: u64,
+    /// Prints leases and crashes as they happen.
+    pub(crate) tells: bool,
 }
 
 const LATENCY: Duration = Duration::from_micros(300);
@@ -155,6 +157,11 @@ const VERIFYING: Duration = Duration::from_millis(1);
 fn address(index: usize) -> SocketAddr {
     let index = u32::try_from(index).expect("few nodes");
     SocketAddr::V4(SocketAddrV4::new(Ipv4Addr::from(0x0a00_0001 + index), 5001))
+}
+
+fn index_at(address: SocketAddr) -> Option<usize> {
+    let SocketAddr::V4(address) = address else { return None };
+    usize::try_from(u32::from(*address.ip()).checked_sub(0x0a00_0001)?).ok()
 }
 
 fn record(index: usize, generation: u64) -> MemberRecord {
@@ -189,6 +196,7 @@ impl World {
             sizes: BTreeMap::new(),
             trace: None,
             seed,
+            tells: false,
             setting,
         };
         for index in 0..world.setting.nodes {
@@ -234,10 +242,11 @@ impl World {
             self.input(index, Input::Seeds(vec![address(0)]));
         }
         let all = self.members.len();
-        let formed = self.run_until(Duration::from_secs(60), |world| {
+        let formed = self.run_until(Duration::from_secs(120), |world| {
             world.members.iter().all(|member| member.node.membership().alive_count() == all)
         });
-        assert!(formed, "seed {}: the cluster did not form within 60 s", self.seed);
+        let known: Vec<_> = self.members.iter().map(|member| member.node.membership().alive_count()).collect();
+        assert!(formed, "seed {}: the cluster did not form within 120 s; members known: {known:?}", self.seed);
         // Homes wait a little longer while membership has just changed.
         self.run_for(Duration::from_secs(4));
     }
@@ -256,6 +265,9 @@ impl World {
     }
 
     pub(crate) fn crash(&mut self, index: usize) {
+        if self.tells {
+            println!("{:?} node {index} crashes", self.now);
+        }
         let member = &mut self.members[index];
         member.is_up = false;
         member.life += 1;
@@ -387,6 +399,10 @@ impl World {
             Output::Serve { upload } => self.serve(index, upload),
             Output::Refuse { upload, refusal } => self.refuse(index, upload, refusal),
             Output::FetchUpstream { lease, digest, first, count } => {
+                if self.tells {
+                    let home = self.by_id[&lease.home];
+                    println!("{:?} home {home} leases {}..{} to {index}", self.now, first.0, first.0 + count);
+                }
                 self.members[index].fetches.insert(lease, Fetch { digest, next: first.0, end: first.0 + count });
                 self.start_fetch(index, lease, count);
             }
@@ -411,7 +427,7 @@ impl World {
     }
 
     fn send_gossip(&mut self, index: usize, to: SocketAddr, packet: shoal_wire::gossip::GossipPacket) {
-        let Some(target) = (0..self.members.len()).find(|&other| address(other) == to) else { return };
+        let Some(target) = index_at(to).filter(|&index| index < self.members.len()) else { return };
         if self.chance(self.setting.gossip_loss) {
             return;
         }
@@ -426,7 +442,9 @@ impl World {
             // A connection to a dead host ends by its idle timeout.
             return self.after(index, Duration::from_secs(10), Event::Input(Input::ControlLost { to }));
         }
-        if self.chance(self.setting.control_loss) {
+        let is_membership = matches!(message, shoal_wire::control::ControlMessage::Membership(_));
+        // Membership relies on the reliable stream for what it sends over it.
+        if !is_membership && self.chance(self.setting.control_loss) {
             return;
         }
         let delay = self.latency();

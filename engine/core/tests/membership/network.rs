@@ -4,8 +4,6 @@
 //! take 0.2 - 2 ms, and can be lost; messages over the control stream arrive in order, unless their receiver is gone, is
 //! partitioned away, or either side lacks the other's key, as it is with mutual TLS.
 
-#![allow(dead_code)] // Each test binary uses its part.
-
 use std::{
     collections::{BTreeMap, BTreeSet},
     net::{Ipv4Addr, SocketAddr},
@@ -99,7 +97,7 @@ pub(crate) struct Network {
     by_address: BTreeMap<SocketAddr, Node>,
     by_id: BTreeMap<MemberId, Node>,
     trace: blake3::Hasher,
-    replay: Replay,
+    _replay: Replay,
 }
 
 /// Prints how to repeat the run when its test fails.
@@ -125,8 +123,7 @@ impl Network {
     /// An empty network.
     pub(crate) fn new(seed: u64) -> Self {
         let test = std::thread::current().name().unwrap_or("").to_owned();
-        let binary = env!("CARGO_CRATE_NAME");
-        let replay = Replay(format!("SHOAL_SEED={seed} cargo test -p shoal-core --test {binary} {test}"));
+        let replay = Replay(format!("SHOAL_SEED={seed} cargo test -p shoal-core --test membership {test}"));
         Self {
             now: Time::ZERO,
             nodes: Vec::new(),
@@ -142,7 +139,7 @@ impl Network {
             by_address: BTreeMap::new(),
             by_id: BTreeMap::new(),
             trace: blake3::Hasher::new(),
-            replay,
+            _replay: replay,
         }
     }
 
@@ -154,7 +151,7 @@ impl Network {
             network.start(number, seeds);
             network.run_for(Duration::from_secs(1) / u32::from(count));
         }
-        network.run_until(Duration::from_secs(60), Self::all_agree);
+        network.run_until(Duration::from_mins(1), Self::all_agree);
         assert!(network.all_agree(), "the cluster did not form");
         network
     }
@@ -347,9 +344,9 @@ impl Network {
     }
 
     fn trace_words(&mut self, words: &[u64]) {
-        words.iter().for_each(|word| {
+        for word in words {
             self.trace.update(&word.to_le_bytes());
-        });
+        }
     }
 
     fn send_packet(&mut self, node: Node, to: SocketAddr, packet: GossipPacket) {

@@ -1,0 +1,7 @@
+#![no_main]
+
+use libfuzzer_sys::fuzz_target;
+use shoal_fuzz::error_or_message;
+use shoal_wire::transfer::PieceRequest;
+
+fuzz_target!(|bytes: &[u8]| error_or_message::<PieceRequest>(bytes));
