@@ -71,9 +71,10 @@ impl Seeds {
 
     async fn resolve(&self) -> Vec<SocketAddr> {
         let names: Vec<_> = crate::lock(&self.seeds).iter().map(|seed| seed.name.clone()).collect();
+        let lookups = names.iter().map(|name| tokio::time::timeout(RESOLVE_TIMEOUT, tokio::net::lookup_host(name)));
+        let found = futures_util::future::join_all(lookups).await;
         let mut all = Vec::new();
-        for (index, name) in names.iter().enumerate() {
-            let found = tokio::time::timeout(RESOLVE_TIMEOUT, tokio::net::lookup_host(name)).await;
+        for (index, (name, found)) in names.iter().zip(found).enumerate() {
             let addresses: Vec<_> = match found {
                 Ok(Ok(addresses)) => addresses.take(ADDRESSES_MAX).collect(),
                 Ok(Err(error)) => {

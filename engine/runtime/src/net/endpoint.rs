@@ -30,6 +30,8 @@ const CONNECTION_WINDOW_BYTES: u32 = 8 * 1024 * 1024;
 /// Bytes of one connection that are sent and not acknowledged. A piece counts as sent once they hold it, so they are
 /// few; still enough for 1 GB/s at 1 ms.
 const SEND_WINDOW_BYTES: u64 = 1024 * 1024;
+/// Guess before the first measurement: a lost first packet is sent again after three times this.
+const INITIAL_RTT: Duration = Duration::from_millis(100);
 const IDLE_TIMEOUT: Duration = Duration::from_secs(10);
 const KEEP_ALIVE: Duration = Duration::from_secs(3);
 
@@ -76,6 +78,7 @@ fn transport() -> TransportConfig {
         .receive_window(VarInt::from_u32(CONNECTION_WINDOW_BYTES))
         .send_window(SEND_WINDOW_BYTES)
         .datagram_receive_buffer_size(None)
+        .initial_rtt(INITIAL_RTT)
         .initial_mtu(MTU_INITIAL)
         .mtu_discovery_config(Some(mtu))
         .max_idle_timeout(Some(IdleTimeout::try_from(IDLE_TIMEOUT).expect("10 s fit into a QUIC variable integer")))

@@ -163,12 +163,21 @@ impl Peers {
 
     /// The connection to a member; dials where there is none. `None` where the member is not reached.
     pub(crate) async fn connection(self: &Arc<Self>, to: MemberId) -> Option<Connection> {
-        let mut state = self.link(&mut crate::lock(&self.links), to).state.clone();
-        let settled = state.wait_for(|state| !matches!(state, LinkState::Dialling)).await.ok()?;
-        match &*settled {
-            LinkState::Up(connection) if connection.close_reason().is_none() => Some(connection.clone()),
-            _ => None,
+        for _ in 0..2 {
+            let (serial, mut state) = {
+                let mut links = crate::lock(&self.links);
+                let link = self.link(&mut links, to);
+                (link.serial, link.state.clone())
+            };
+            let settled = state.wait_for(|state| !matches!(state, LinkState::Dialling)).await.ok()?.clone();
+            match settled {
+                LinkState::Up(connection) if connection.close_reason().is_none() => return Some(connection),
+                // It has just been lost, and its link has not noticed yet.
+                LinkState::Up(_) => self.forget(to, serial),
+                LinkState::Dialling | LinkState::Down => return None,
+            }
         }
+        None
     }
 
     /// Takes a change of membership: closes links that lead nowhere any more.

@@ -4,7 +4,7 @@ use std::{
     fs::{self, File, OpenOptions},
     io,
     os::unix::fs::FileExt,
-    path::PathBuf,
+    path::{Path, PathBuf},
     sync::{Arc, Mutex, MutexGuard, Weak},
 };
 
@@ -18,7 +18,7 @@ use shoal_wire::{
 
 use super::{
     interest::{Interest, News},
-    prefix::{Hasher, Prefix},
+    prefix::Prefix,
 };
 use crate::{engine::BlobError, metrics::Metrics};
 
@@ -57,27 +57,16 @@ pub(crate) enum Stored {
     Stale,
 }
 
-/// What came of a run along the prefix.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum PrefixRun {
-    /// It waits for a piece, or another run is at work.
-    Waiting,
-    /// The whole blob has its digest.
-    Verified,
-    /// It has another; all pieces are discarded.
-    Corrupt,
-}
-
 pub(super) struct State {
     pub(super) phase: Phase,
     have: PieceMap,
     /// Pieces whose arrival the core has been told; the digest runs along these, so that the core learns of every piece
     /// before it learns that the blob is complete.
-    announced: PieceMap,
+    pub(super) announced: PieceMap,
     writing: Vec<PieceIndex>,
     vouchers: std::collections::HashMap<PieceIndex, Voucher>,
-    file: Option<Arc<File>>,
-    prefix: Prefix,
+    pub(super) file: Option<Arc<File>>,
+    pub(super) prefix: Prefix,
     write_failures: u32,
     last_used: u64,
     pub(super) interest: Interest,
@@ -129,6 +118,11 @@ impl Blob {
 
     pub(crate) fn digest(&self) -> &Digest {
         &self.digest
+    }
+
+    /// Where the blob is once it is verified.
+    pub(super) fn path(&self) -> &Path {
+        &self.path
     }
 
     pub(crate) fn geometry(&self) -> Geometry {
@@ -235,134 +229,6 @@ impl Blob {
         state.prefix.hasher.is_some() && state.announced.has(next)
     }
 
-    /// Hashes along the contiguous prefix as far as it goes. `hint` is a piece that is still in memory. Blocking.
-    ///
-    /// # Errors
-    /// The disk; the readers are told.
-    pub(crate) fn run_prefix(&self, hint: Option<(PieceIndex, &[u8])>) -> io::Result<PrefixRun> {
-        let (mut hasher, file) = {
-            let mut state = self.state();
-            let (Some(file), Phase::Filling) = (state.file.clone(), state.phase) else { return Ok(PrefixRun::Waiting) };
-            let Some(hasher) = state.prefix.hasher.take() else { return Ok(PrefixRun::Waiting) };
-            (hasher, file)
-        };
-        let mut buffer = Vec::new();
-        loop {
-            let next = {
-                let mut state = self.state();
-                if !state.is_current(&file) {
-                    return Ok(PrefixRun::Waiting);
-                }
-                let next = PieceIndex(state.prefix.next);
-                if !self.geometry.contains(next) {
-                    break;
-                }
-                if !state.announced.has(next) {
-                    state.prefix.hasher = Some(hasher);
-                    return Ok(PrefixRun::Waiting);
-                }
-                next
-            };
-            match hint {
-                Some((piece, bytes)) if piece == next => hasher.update(bytes),
-                _ => self
-                    .hash_piece(&file, next, &mut hasher, &mut buffer)
-                    .inspect_err(|error| self.fail_store(error))?,
-            }
-            self.state().prefix.next += 1;
-        }
-        self.conclude(&hasher.finish(), &file)
-    }
-
-    fn hash_piece(&self, file: &File, piece: PieceIndex, hasher: &mut Hasher, buffer: &mut Vec<u8>) -> io::Result<()> {
-        let mut range = self.geometry.range(piece);
-        while range.start < range.end {
-            let length = (range.end - range.start).min(READ_BYTES);
-            buffer.resize(usize::try_from(length).unwrap_or(usize::MAX), 0);
-            file.read_exact_at(buffer, range.start)?;
-            hasher.update(buffer);
-            range.start += length;
-        }
-        Ok(())
-    }
-
-    /// Compares the digest of everything, and completes the blob or begins it again.
-    fn conclude(&self, found: &Digest, file: &Arc<File>) -> io::Result<PrefixRun> {
-        if *found != self.digest {
-            return Ok(self.begin_again(found, file));
-        }
-        let renamed = fs::rename(self.partial_path(), &self.path);
-        let mut state = self.state();
-        if !state.is_current(file) {
-            return Ok(PrefixRun::Waiting);
-        }
-        if let Err(error) = renamed {
-            drop(state);
-            self.fail_store(&error);
-            return Err(error);
-        }
-        state.complete();
-        self.metrics.blobs_verified.increment();
-        drop(state);
-        self.news.tell(self);
-        Ok(PrefixRun::Verified)
-    }
-
-    fn begin_again(&self, found: &Digest, file: &Arc<File>) -> PrefixRun {
-        let mut state = self.state();
-        if !state.is_current(file) {
-            return PrefixRun::Waiting;
-        }
-        tracing::error!(digest = %self.digest, %found, "a blob does not have its digest; its pieces are discarded");
-        self.metrics.blobs_corrupt.increment();
-        self.clear(&mut state);
-        state.interest.corrupt();
-        drop(state);
-        self.news.tell(self);
-        PrefixRun::Corrupt
-    }
-
-    /// Completes an empty blob, which nobody needs to send.
-    ///
-    /// # Errors
-    /// The digest is not that of nothing, or the disk fails. Blocking.
-    pub(crate) fn complete_empty(&self) -> Result<(), BlobError> {
-        if Hasher::of(&self.digest).finish() != self.digest {
-            return Err(BlobError::Invalid(format!("{} is not the digest of an empty blob", self.digest)));
-        }
-        File::create(&self.path).map_err(|error| BlobError::Store(error.to_string()))?;
-        self.state().complete();
-        self.news.tell(self);
-        Ok(())
-    }
-
-    /// Verifies a blob that was found on disk; one that is damaged is removed and filled again where it is wanted.
-    /// Blocking.
-    pub(crate) fn check(&self) {
-        let intact = self.file().and_then(|file| {
-            let mut hasher = Hasher::of(&self.digest);
-            let mut buffer = Vec::new();
-            for piece in 0..self.geometry.pieces() {
-                self.hash_piece(&file, PieceIndex(piece), &mut hasher, &mut buffer)?;
-            }
-            Ok(hasher.finish() == self.digest)
-        });
-        let mut state = self.state();
-        if state.phase != Phase::Unchecked {
-            return;
-        }
-        if matches!(intact, Ok(true)) {
-            state.complete();
-        } else {
-            tracing::warn!(digest = %self.digest, ?intact, "a blob in the spool is damaged; removed");
-            remove(&self.path);
-            self.metrics.spool_bytes.add(-signed(self.geometry.size()));
-            state.phase = Phase::Filling;
-        }
-        drop(state);
-        self.news.tell(self);
-    }
-
     /// Gives the blob up unless somebody reads it. Returns what is left to be removed from the disk, which may take
     /// long, and is not needed before the digest can be used anew.
     pub(super) fn discard_if_unread(&self) -> Option<PathBuf> {
@@ -409,7 +275,7 @@ impl Blob {
     }
 
     /// Forgets all pieces of an unfinished blob. Who has the old file open still reads the old bytes.
-    fn clear(&self, state: &mut State) {
+    pub(super) fn clear(&self, state: &mut State) {
         let stored: u64 = state.have.iter().map(|piece| self.geometry.len(piece)).sum();
         self.metrics.spool_bytes.add(-signed(stored));
         state.have = PieceMap::empty(self.geometry.pieces());
@@ -434,7 +300,7 @@ impl Blob {
         Ok(file)
     }
 
-    fn partial_path(&self) -> PathBuf {
+    pub(super) fn partial_path(&self) -> PathBuf {
         let mut path = self.path.clone();
         path.as_mut_os_string().push(PARTIAL_SUFFIX);
         path
@@ -466,11 +332,11 @@ impl State {
     }
 
     /// Whether nothing began again since `file` was taken.
-    fn is_current(&self, file: &Arc<File>) -> bool {
+    pub(super) fn is_current(&self, file: &Arc<File>) -> bool {
         self.phase == Phase::Filling && self.file.as_ref().is_some_and(|current| Arc::ptr_eq(current, file))
     }
 
-    fn complete(&mut self) {
+    pub(super) fn complete(&mut self) {
         self.phase = Phase::Verified;
         self.have = PieceMap::full(self.have.pieces());
         self.announced = PieceMap::empty(0);
@@ -488,7 +354,7 @@ pub(crate) fn read_at(file: &File, offset: u64, length: u64) -> io::Result<Bytes
     Ok(Bytes::from(bytes))
 }
 
-pub(super) fn remove(path: &std::path::Path) {
+pub(super) fn remove(path: &Path) {
     if let Err(error) = fs::remove_file(path)
         && error.kind() != io::ErrorKind::NotFound
     {
@@ -496,6 +362,6 @@ pub(super) fn remove(path: &std::path::Path) {
     }
 }
 
-fn signed(bytes: u64) -> i64 {
+pub(super) fn signed(bytes: u64) -> i64 {
     i64::try_from(bytes).unwrap_or(i64::MAX)
 }

@@ -8,7 +8,7 @@
 
 pub(crate) mod blob;
 pub(crate) mod interest;
-mod prefix;
+pub(crate) mod prefix;
 #[cfg(test)]
 mod tests;
 

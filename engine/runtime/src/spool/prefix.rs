@@ -1,7 +1,17 @@
 //! The digest of a blob, computed along its contiguous prefix while pieces arrive in any order.
 
+use std::{
+    fs::{self, File},
+    io,
+    os::unix::fs::FileExt,
+    sync::Arc,
+};
+
 use sha2::{Digest as _, Sha256, Sha512};
-use shoal_wire::digest::Digest;
+use shoal_wire::{digest::Digest, geometry::PieceIndex};
+
+use super::blob::{Blob, Phase, READ_BYTES, remove, signed};
+use crate::engine::BlobError;
 
 /// A digest under way.
 #[derive(Clone)]
@@ -44,5 +54,146 @@ pub(super) struct Prefix {
 impl Prefix {
     pub(super) fn new(digest: &Digest) -> Self {
         Self { hasher: Some(Hasher::of(digest)), next: 0 }
+    }
+}
+
+/// What came of a run along the prefix.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum PrefixRun {
+    /// It waits for a piece, or another run is at work.
+    Waiting,
+    /// The whole blob has its digest.
+    Verified,
+    /// It has another; all pieces are discarded.
+    Corrupt,
+}
+
+impl Blob {
+    /// Hashes along the contiguous prefix as far as it goes. `hint` is a piece that is still in memory. Blocking.
+    ///
+    /// # Errors
+    /// The disk; the readers are told.
+    pub(crate) fn run_prefix(&self, hint: Option<(PieceIndex, &[u8])>) -> io::Result<PrefixRun> {
+        let (mut hasher, file) = {
+            let mut state = self.state();
+            let (Some(file), Phase::Filling) = (state.file.clone(), state.phase) else { return Ok(PrefixRun::Waiting) };
+            let Some(hasher) = state.prefix.hasher.take() else { return Ok(PrefixRun::Waiting) };
+            (hasher, file)
+        };
+        let mut buffer = Vec::new();
+        loop {
+            let next = {
+                let mut state = self.state();
+                if !state.is_current(&file) {
+                    return Ok(PrefixRun::Waiting);
+                }
+                let next = PieceIndex(state.prefix.next);
+                if !self.geometry().contains(next) {
+                    break;
+                }
+                if !state.announced.has(next) {
+                    state.prefix.hasher = Some(hasher);
+                    return Ok(PrefixRun::Waiting);
+                }
+                next
+            };
+            match hint {
+                Some((piece, bytes)) if piece == next => hasher.update(bytes),
+                _ => self
+                    .hash_piece(&file, next, &mut hasher, &mut buffer)
+                    .inspect_err(|error| self.fail_store(error))?,
+            }
+            self.state().prefix.next += 1;
+        }
+        self.conclude(&hasher.finish(), &file)
+    }
+
+    fn hash_piece(&self, file: &File, piece: PieceIndex, hasher: &mut Hasher, buffer: &mut Vec<u8>) -> io::Result<()> {
+        let mut range = self.geometry().range(piece);
+        while range.start < range.end {
+            let length = (range.end - range.start).min(READ_BYTES);
+            buffer.resize(usize::try_from(length).unwrap_or(usize::MAX), 0);
+            file.read_exact_at(buffer, range.start)?;
+            hasher.update(buffer);
+            range.start += length;
+        }
+        Ok(())
+    }
+
+    /// Compares the digest of everything, and completes the blob or begins it again.
+    fn conclude(&self, found: &Digest, file: &Arc<File>) -> io::Result<PrefixRun> {
+        if *found != *self.digest() {
+            return Ok(self.begin_again(found, file));
+        }
+        let renamed = fs::rename(self.partial_path(), self.path());
+        let mut state = self.state();
+        if !state.is_current(file) {
+            return Ok(PrefixRun::Waiting);
+        }
+        if let Err(error) = renamed {
+            drop(state);
+            self.fail_store(&error);
+            return Err(error);
+        }
+        state.complete();
+        self.metrics.blobs_verified.increment();
+        drop(state);
+        self.news.tell(self);
+        Ok(PrefixRun::Verified)
+    }
+
+    fn begin_again(&self, found: &Digest, file: &Arc<File>) -> PrefixRun {
+        let mut state = self.state();
+        if !state.is_current(file) {
+            return PrefixRun::Waiting;
+        }
+        tracing::error!(digest = %self.digest(), %found, "a blob does not have its digest; its pieces are discarded");
+        self.metrics.blobs_corrupt.increment();
+        self.clear(&mut state);
+        state.interest.corrupt();
+        drop(state);
+        self.news.tell(self);
+        PrefixRun::Corrupt
+    }
+
+    /// Completes an empty blob, which nobody needs to send.
+    ///
+    /// # Errors
+    /// The digest is not that of nothing, or the disk fails. Blocking.
+    pub(crate) fn complete_empty(&self) -> Result<(), BlobError> {
+        if Hasher::of(self.digest()).finish() != *self.digest() {
+            return Err(BlobError::Invalid(format!("{} is not the digest of an empty blob", self.digest())));
+        }
+        File::create(self.path()).map_err(|error| BlobError::Store(error.to_string()))?;
+        self.state().complete();
+        self.news.tell(self);
+        Ok(())
+    }
+
+    /// Verifies a blob that was found on disk; one that is damaged is removed and filled again where it is wanted.
+    /// Blocking.
+    pub(crate) fn check(&self) {
+        let intact = self.file().and_then(|file| {
+            let mut hasher = Hasher::of(self.digest());
+            let mut buffer = Vec::new();
+            for piece in 0..self.geometry().pieces() {
+                self.hash_piece(&file, PieceIndex(piece), &mut hasher, &mut buffer)?;
+            }
+            Ok(hasher.finish() == *self.digest())
+        });
+        let mut state = self.state();
+        if state.phase != Phase::Unchecked {
+            return;
+        }
+        if matches!(intact, Ok(true)) {
+            state.complete();
+        } else {
+            tracing::warn!(digest = %self.digest(), ?intact, "a blob in the spool is damaged; removed");
+            remove(self.path());
+            self.metrics.spool_bytes.add(-signed(self.geometry().size()));
+            state.phase = Phase::Filling;
+        }
+        drop(state);
+        self.news.tell(self);
     }
 }

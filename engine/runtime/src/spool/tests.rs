@@ -15,8 +15,9 @@ use tokio_util::task::TaskTracker;
 
 use super::{
     Spool,
-    blob::{Blob, PrefixRun, Stored},
+    blob::{Blob, Stored},
     interest::Reading,
+    prefix::PrefixRun,
 };
 use crate::{
     engine::BlobError,

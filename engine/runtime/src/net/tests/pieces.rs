@@ -12,10 +12,7 @@ use shoal_wire::{
 use crate::{
     identity::Identity,
     net::transfer::{download::Request, upload::Verdict},
-    spool::{
-        blob::{PrefixRun, read_at},
-        interest::Reading,
-    },
+    spool::{blob::read_at, interest::Reading, prefix::PrefixRun},
     testing::{TestNode, content, piece_of, sha256},
 };
 
@@ -26,8 +23,8 @@ struct Pair {
     holder: TestNode,
     wanter: TestNode,
     bytes: Vec<u8>,
-    held: Reading,
-    wanted: Reading,
+    source: Reading,
+    target: Reading,
 }
 
 impl Pair {
@@ -37,8 +34,8 @@ impl Pair {
         wanter.learn(&holder.stack);
         let bytes = content(SIZE, 1);
         let read = |node: &TestNode| node.stack.spool.read(sha256(&bytes), SIZE as u64, None).expect("it can be read");
-        let (held, wanted) = (read(&holder), read(&wanter));
-        Self { holder, wanter, bytes, held, wanted }
+        let (source, target) = (read(&holder), read(&wanter));
+        Self { holder, wanter, bytes, source, target }
     }
 
     /// Puts a piece into the holder's spool with the word of `injector`.
@@ -47,7 +44,7 @@ impl Pair {
         let part = piece_of(&self.bytes, piece);
         let hash = shoal_wire::ids::PieceHash(*blake3::hash(&part).as_bytes());
         let voucher = injector.vouch(&sha256(&self.bytes), piece, hash);
-        let blob = self.held.blob();
+        let blob = self.source.blob();
         blob.store(piece, &part, &voucher).expect("stored");
         if blob.announce(piece) {
             blob.run_prefix(None).expect("hashed");
@@ -92,7 +89,7 @@ impl Pair {
     }
 
     fn arrived(&self, piece: u32) -> bool {
-        let blob = self.wanted.blob();
+        let blob = self.target.blob();
         let range = blob.geometry().range(PieceIndex(piece));
         let file = blob.file().expect("the file");
         let stored = read_at(&file, range.start, range.end - range.start).expect("read");
@@ -129,7 +126,7 @@ async fn a_relayed_piece_arrives_with_its_injectors_word_even_after_its_death() 
     pair.wanter.stack.table.apply(&MemberEvent::Dead(injector.id()));
     assert_eq!(pair.serve(1, 1).await, injector.id());
     assert!(pair.arrived(1));
-    assert_eq!(pair.wanted.blob().voucher(PieceIndex(1)), Some(voucher));
+    assert_eq!(pair.target.blob().voucher(PieceIndex(1)), Some(voucher));
 }
 
 #[tokio::test]
@@ -139,7 +136,7 @@ async fn who_holds_the_whole_blob_vouches_for_it() {
     for piece in 0..3 {
         pair.inject(piece, &injector);
     }
-    assert!(pair.held.blob().is_verified());
+    assert!(pair.source.blob().is_verified());
     let holder = pair.holder.stack.table.own_id();
     for piece in [2, 0, 1] {
         assert_eq!(pair.serve(u64::from(piece), piece).await, holder, "the injector is not needed");
@@ -147,10 +144,10 @@ async fn who_holds_the_whole_blob_vouches_for_it() {
     }
     assert_eq!(pair.holder.stack.metrics.peer_sent_bytes.get(), SIZE as u64);
     assert_eq!(pair.wanter.stack.metrics.peer_received_bytes.get(), SIZE as u64);
-    while !pair.wanted.blob().is_verified() {
+    while !pair.target.blob().is_verified() {
         tokio::task::yield_now().await;
     }
-    assert_eq!(pair.wanted.blob().run_prefix(None).expect("nothing to do"), PrefixRun::Waiting);
+    assert_eq!(pair.target.blob().run_prefix(None).expect("nothing to do"), PrefixRun::Waiting);
 }
 
 #[tokio::test]
@@ -234,7 +231,7 @@ async fn a_failing_disk_fails_the_transfer_as_ours() {
     let mut pair = Pair::new().await;
     let own = Arc::clone(&pair.holder.stack.uploads.identity);
     pair.inject(0, &own);
-    pair.wanted.blob().replace_file(std::fs::File::open("/dev/null").expect("a file that cannot be written"));
+    pair.target.blob().replace_file(std::fs::File::open("/dev/null").expect("a file that cannot be written"));
     pair.ask(1, 0);
     let upload = pair.asked().await;
     pair.holder.stack.uploads.decide(upload, Verdict::Serve);

@@ -16,7 +16,8 @@ use crate::{
     pool::Pool,
     spool::{
         Spool,
-        blob::{Blob, PrefixRun, Stored},
+        blob::{Blob, Stored},
+        prefix::PrefixRun,
     },
 };
 
