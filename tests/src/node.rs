@@ -132,8 +132,14 @@ impl ShoalNode {
 
     /// Value of a metric, without its prefix `shoal_`; summed over its labels.
     pub async fn metric(&self, name: &str) -> Result<u64> {
-        let page = self.get("/metrics").await?.error_for_status()?.text().await?;
-        sum_of_metric(&page, &format!("shoal_{name}")).with_context(|| format!("no metric shoal_{name} in: {page}"))
+        let page = self.metrics_page().await?;
+        sum_of_metric(&page, &format!("shoal_{name}"), "").with_context(|| format!("no metric shoal_{name} in: {page}"))
+    }
+
+    /// Requests to registries that ended with `status`, or with `error` where there was no answer.
+    pub async fn upstream_answers(&self, status: &str) -> Result<u64> {
+        let label = format!("status=\"{status}\"");
+        Ok(sum_of_metric(&self.metrics_page().await?, "upstream_http_requests_total", &label).unwrap_or(0))
     }
 
     /// Kills it at once (SIGKILL).
@@ -144,6 +150,10 @@ impl ShoalNode {
     /// Stops it in order (SIGTERM).
     pub async fn stop(&mut self) -> Result<ExitStatus> {
         self.process.stop().await
+    }
+
+    async fn metrics_page(&self) -> Result<String> {
+        Ok(self.get("/metrics").await?.error_for_status()?.text().await?)
     }
 
     async fn get(&self, path: &str) -> Result<reqwest::Response> {
@@ -211,12 +221,13 @@ fn started_line(stdout: &str) -> Result<Option<Value>> {
     Ok(Some(value))
 }
 
-/// Sum of a metric over its labels in a page of Prometheus' text format.
-fn sum_of_metric(page: &str, name: &str) -> Option<u64> {
+/// Sum of a metric over those of its label sets that contain `label`, in a page of Prometheus' text format.
+fn sum_of_metric(page: &str, name: &str, label: &str) -> Option<u64> {
     let values = page.lines().filter_map(|line| {
         let rest = line.strip_prefix(name)?;
-        let value = if rest.starts_with('{') { rest.rsplit_once("} ")?.1 } else { rest.strip_prefix(' ')? };
-        value.trim().parse::<u64>().ok()
+        let (labels, value) =
+            if rest.starts_with('{') { rest.rsplit_once("} ")? } else { ("", rest.strip_prefix(' ')?) };
+        value.trim().parse::<u64>().ok().filter(|_| labels.contains(label))
     });
     values.fold(None, |sum, value| Some(sum.unwrap_or(0) + value))
 }
@@ -229,9 +240,10 @@ mod tests {
     fn metrics_are_summed_over_labels_and_not_mixed_up() {
         let page = "# HELP shoal_a x\nshoal_a_total 5\nshoal_b_total{registry=\"r\",status=\"200\"} 2\n\
                     shoal_b_total{registry=\"} 9\",status=\"500\"} 3\nshoal_a_total_more 7\n# EOF\n";
-        assert_eq!(sum_of_metric(page, "shoal_a_total"), Some(5));
-        assert_eq!(sum_of_metric(page, "shoal_b_total"), Some(5));
-        assert_eq!(sum_of_metric(page, "shoal_c_total"), None);
+        assert_eq!(sum_of_metric(page, "shoal_a_total", ""), Some(5));
+        assert_eq!(sum_of_metric(page, "shoal_b_total", ""), Some(5));
+        assert_eq!(sum_of_metric(page, "shoal_b_total", "status=\"500\""), Some(3));
+        assert_eq!(sum_of_metric(page, "shoal_c_total", ""), None);
     }
 
     #[test]

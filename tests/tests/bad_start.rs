@@ -69,7 +69,7 @@ async fn an_invalid_registries_yaml_is_named_with_its_line_and_what_is_expected(
         ("type", "mirrors:\n  docker.io:\n    endpoint: https://one.example\n", 3, "expected"),
         ("scheme", "mirrors:\n  docker.io:\n    endpoint:\n      - ftp://mirror.example\n", 4, "http"),
         ("host", "mirrors:\n  ok.example:\n  not/a/host:\n", 3, "expected"),
-        ("syntax", "mirrors:\n  docker.io: [\n", 3, ""),
+        ("syntax", "mirrors:\n\tdocker.io: {}\n", 2, ""),
     ];
     for (name, text, line, expected) in cases {
         let options = NodeOptions { registries: Some(text.to_owned()), ..NodeOptions::default() };

@@ -59,11 +59,11 @@ async fn each_refusal_of_an_upstream_has_its_status_and_the_node_recovers() -> R
         ("503", 503, Vec::new(), 503, "UNAVAILABLE"),
     ];
     for (name, status, headers, expected, code) in cases {
-        let failures = node.metric("upstream_failures_total").await?;
+        let counted = node.upstream_answers(&status.to_string()).await?;
         mock.set(Behaviour { fail_with: Some((status, headers)), ..Behaviour::default() });
         // A repository of its own, so that no case meets what another one left behind.
         assert_refused(name, &Mirror::new(&node.url(), &mock.host(), &format!("team/{name}"))?, expected, code).await?;
-        assert!(node.metric("upstream_failures_total").await? > failures, "{name} is not counted");
+        assert!(node.upstream_answers(&status.to_string()).await? > counted, "{name} is not counted");
     }
     mock.set(Behaviour::default());
     let client = Mirror::new(&node.url(), &mock.host(), "team/app")?;
@@ -79,8 +79,34 @@ async fn an_upstream_that_is_down_is_503_and_the_node_stays_ready() -> Result<()
     let host = format!("127.0.0.1:{}", free_port()?);
     let node = ShoalNode::start(&stage, "node", &NodeOptions::mirroring(&host)).await?;
     assert_refused("down", &Mirror::new(&node.url(), &host, "team/app")?, 503, "UNAVAILABLE").await?;
-    assert!(node.metric("upstream_failures_total").await? > 0);
+    assert!(node.upstream_answers("error").await? > 0);
     assert!(node.is_ready().await?);
+    stage.passed();
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_upstream_that_fails_between_manifest_and_layer_is_counted_and_the_layer_comes_later() -> Result<()> {
+    let Some(stage) = Stage::begin("upstream-fails-late", &[])? else { return Ok(()) };
+    let cases = [(401, 403), (403, 403), (429, 503), (500, 503)];
+    for (seed, (status, expected)) in (20..).zip(cases) {
+        let image = Image::generate(&stage.path().join(format!("image-{status}")), seed, &[600_000])?;
+        let mock = MockRegistry::start(&image, Behaviour::default()).await?;
+        let node = ShoalNode::start(&stage, &format!("node-{status}"), &NodeOptions::mirroring(&mock.host())).await?;
+        let client = Mirror::new(&node.url(), &mock.host(), "team/app")?;
+        let answer = client.ask(Method::GET, &client.manifest_path(&image.manifest.digest), &[]).await?;
+        answer.expect_status("the manifest", reqwest::StatusCode::OK)?;
+
+        mock.set(Behaviour { fail_with: Some((status, Vec::new())), ..Behaviour::default() });
+        let answer = client.ask(Method::GET, &client.blob_path(&image.layers[0].digest), &[]).await?;
+        assert_containerd_goes_on(&format!("a layer after {status}"), &answer);
+        assert_eq!(answer.status.as_u16(), expected, "{status}: {}", answer.text());
+        assert!(node.metric("upstream_failures_total").await? > 0, "{status} is not counted");
+
+        mock.set(Behaviour::default());
+        let what = format!("the pull succeeds after {status}");
+        wait::until(&what, wait::SOON, async || Ok(client.pull().await.ok())).await?;
+    }
     stage.passed();
     Ok(())
 }

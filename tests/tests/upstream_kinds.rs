@@ -14,7 +14,7 @@ use shoal_tests::{
     stage::{Need, Stage},
 };
 
-const CREDENTIALS: (&str, &str) = ("puller", "pass word:1");
+const CREDENTIALS: (&str, &str) = ("puller", "pass word/1");
 
 fn needs() -> Vec<Need> {
     [&registry::NEEDS[..], &[nginx::NEED]].concat()

@@ -82,11 +82,12 @@ impl Storm {
     }
 
     /// Runs the storm; every survivor must finish. Returns the world for further questions.
-    fn run(self, seed: u64, traced: bool) -> World {
+    fn run(self, seed: u64, traced: bool, tells: bool) -> World {
         let replay =
             format!("replay with: SHOAL_SEED={seed} cargo test -p shoal-core --test swarm replay -- --nocapture");
         let mut world = if traced { World::traced(self.setting, seed) } else { World::new(self.setting, seed) };
         world.form();
+        world.tells = tells;
         let digest = world.blob(self.size);
         let start = world.now;
         let mut plan: Vec<_> = self.arrivals.into_iter().enumerate().map(|(node, at)| (at, node, None)).collect();
@@ -139,7 +140,7 @@ fn every_survivor_of_a_storm_finishes() {
     std::thread::scope(|scope| {
         for thread in 0..threads {
             let mine = seeds.clone().skip(thread).step_by(threads);
-            scope.spawn(move || mine.for_each(|seed| drop(Storm::draw(seed).run(seed, false))));
+            scope.spawn(move || mine.for_each(|seed| drop(Storm::draw(seed).run(seed, false, false))));
         }
     });
 }
@@ -147,18 +148,18 @@ fn every_survivor_of_a_storm_finishes() {
 #[test]
 fn the_same_seed_gives_the_same_trace() {
     for seed in [3, 14] {
-        let first = Storm::draw(seed).run(seed, true).trace();
-        let second = Storm::draw(seed).run(seed, true).trace();
+        let first = Storm::draw(seed).run(seed, true, false).trace();
+        let second = Storm::draw(seed).run(seed, true, false).trace();
         assert!(first.is_some() && first == second, "seed {seed} gave two traces");
     }
-    let (one, other) = (Storm::draw(3).run(3, true).trace(), Storm::draw(4).run(4, true).trace());
+    let (one, other) = (Storm::draw(3).run(3, true, false).trace(), Storm::draw(4).run(4, true, false).trace());
     assert_ne!(one, other, "different seeds give different runs");
 }
 
 #[test]
 fn replay() {
     let Some(seed) = std::env::var("SHOAL_SEED").ok().and_then(|text| text.parse().ok()) else { return };
-    let world = Storm::draw(seed).run(seed, false);
+    let world = Storm::draw(seed).run(seed, false, true);
     let copies = world.upstream_bytes as f64 / (50 * MIB) as f64;
     println!("seed {seed}: all {} survivors finished, {copies:.3} upstream copies", world.up());
 }

@@ -147,6 +147,8 @@ pub(crate) struct World {
     sizes: BTreeMap<Digest, u64>,
     trace: Option<blake3::Hasher>,
     seed: u64,
+    /// Prints leases and crashes as they happen.
+    pub(crate) tells: bool,
 }
 
 const LATENCY: Duration = Duration::from_micros(300);
@@ -155,6 +157,11 @@ const VERIFYING: Duration = Duration::from_millis(1);
 fn address(index: usize) -> SocketAddr {
     let index = u32::try_from(index).expect("few nodes");
     SocketAddr::V4(SocketAddrV4::new(Ipv4Addr::from(0x0a00_0001 + index), 5001))
+}
+
+fn index_at(address: SocketAddr) -> Option<usize> {
+    let SocketAddr::V4(address) = address else { return None };
+    usize::try_from(u32::from(*address.ip()).checked_sub(0x0a00_0001)?).ok()
 }
 
 fn record(index: usize, generation: u64) -> MemberRecord {
@@ -189,6 +196,7 @@ impl World {
             sizes: BTreeMap::new(),
             trace: None,
             seed,
+            tells: false,
             setting,
         };
         for index in 0..world.setting.nodes {
@@ -257,6 +265,9 @@ impl World {
     }
 
     pub(crate) fn crash(&mut self, index: usize) {
+        if self.tells {
+            println!("{:?} node {index} crashes", self.now);
+        }
         let member = &mut self.members[index];
         member.is_up = false;
         member.life += 1;
@@ -388,6 +399,10 @@ impl World {
             Output::Serve { upload } => self.serve(index, upload),
             Output::Refuse { upload, refusal } => self.refuse(index, upload, refusal),
             Output::FetchUpstream { lease, digest, first, count } => {
+                if self.tells {
+                    let home = self.by_id[&lease.home];
+                    println!("{:?} home {home} leases {}..{} to {index}", self.now, first.0, first.0 + count);
+                }
                 self.members[index].fetches.insert(lease, Fetch { digest, next: first.0, end: first.0 + count });
                 self.start_fetch(index, lease, count);
             }
@@ -412,7 +427,7 @@ impl World {
     }
 
     fn send_gossip(&mut self, index: usize, to: SocketAddr, packet: shoal_wire::gossip::GossipPacket) {
-        let Some(target) = (0..self.members.len()).find(|&other| address(other) == to) else { return };
+        let Some(target) = index_at(to).filter(|&index| index < self.members.len()) else { return };
         if self.chance(self.setting.gossip_loss) {
             return;
         }
