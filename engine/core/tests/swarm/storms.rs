@@ -1,48 +1,13 @@
-//! Whole swarms in virtual time: every wanter that lives gets its blob, whatever the network does.
+//! Storms: every wanter that lives gets its blob, whatever the network does.
 //!
 //! `SHOAL_SEED=<seed> cargo test -p shoal-core --test swarm replay -- --nocapture` replays one seed and prints what
 //! became of it; `SHOAL_SEEDS=<first>..<last>` changes the range of the storms.
 
-mod world;
-
 use std::time::Duration;
 
-use world::{Setting, World};
+use crate::world::{Setting, World};
 
 const MIB: u64 = 1024 * 1024;
-
-/// All nodes want one blob at once; returns the time that the last one needed, over what one node alone would need.
-fn cold_start(setting: Setting, size: u64, seed: u64) -> (f64, World) {
-    let mut world = World::new(setting, seed);
-    world.form();
-    let digest = world.blob(size);
-    let start = world.now;
-    for index in 0..world.members.len() {
-        world.want(index, digest);
-    }
-    let all = world.members.len();
-    assert!(
-        world.run_until(Duration::from_secs(300), |world| world.finished(&digest) == all),
-        "seed {seed}: only {} of {all} nodes finished",
-        world.finished(&digest)
-    );
-    let bound = size as f64 / world.setting.link.min(world.setting.upstream);
-    (world.now.since(start).as_secs_f64() / bound, world)
-}
-
-#[test]
-fn a_cold_start_takes_little_more_than_one_node_needs() {
-    for nodes in [1, 2, 4, 8, 16, 50] {
-        let (ratio, world) = cold_start(Setting { nodes, ..Setting::default() }, 50 * MIB, 1);
-        let copies = world.upstream_bytes as f64 / (50 * MIB) as f64;
-        println!(
-            "{nodes} nodes: {ratio:.3} x the bound, {copies:.3} upstream copies, {} duplicates, {} messages",
-            world.duplicates, world.control_messages
-        );
-        assert!(ratio < 1.25, "{nodes} nodes took {ratio:.3} x the bound");
-        assert!(copies <= 1.02, "{nodes} nodes took {copies:.3} copies");
-    }
-}
 
 /// What a storm does to a swarm, drawn from its seed.
 struct Storm {
