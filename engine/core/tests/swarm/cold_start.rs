@@ -59,7 +59,9 @@ fn several_blobs_at_once_share_the_links() {
     let digests: Vec<_> = [32, 16, 8].map(|mib| world.blob(mib * MIB)).into();
     let start = world.now;
     for node in 0..8 {
-        digests.iter().for_each(|&digest| world.want(node, digest));
+        for &digest in &digests {
+            world.want(node, digest);
+        }
     }
     let all_done = |world: &World| digests.iter().all(|digest| world.finished(digest) == 8);
     assert!(world.run_until(Duration::from_secs(60), all_done));

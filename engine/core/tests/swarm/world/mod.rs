@@ -302,10 +302,15 @@ impl World {
         Geometry::of(self.sizes[digest]).expect("small blobs")
     }
 
-    /// The node that is the first home of a blob among those that are up.
-    pub(crate) fn home_of(&self, digest: &Digest) -> usize {
+    /// The homes of a blob among the nodes that are up, the coordinating one first.
+    pub(crate) fn homes_of(&self, digest: &Digest) -> Vec<usize> {
         let up = self.members.iter().filter(|member| member.is_up).map(|member| member.node.id());
-        self.by_id[&shoal_core::homes_of(digest, up)[0]]
+        shoal_core::homes_of(digest, up).into_iter().map(|home| self.by_id[&home]).collect()
+    }
+
+    /// The node that coordinates a blob.
+    pub(crate) fn home_of(&self, digest: &Digest) -> usize {
+        self.homes_of(digest)[0]
     }
 
     pub(crate) fn run_for(&mut self, time: Duration) {
