@@ -17,6 +17,9 @@ struct Cli {
 #[derive(Subcommand)]
 enum Command {
     Node(Box<shoal_shim::node::NodeArgs>),
+    /// Pull an image on several real nodes of this machine at once, and compare with pulls straight from its registry
+    ///
+    /// It needs nothing: the registry, the image and the nodes are its own, on loopback, and are gone at the end.
     Demo(shoal_shim::demo::DemoArgs),
 }
 

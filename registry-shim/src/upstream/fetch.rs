@@ -26,14 +26,15 @@ impl RegistryClient {
             return Ok(UpstreamBody { whole: false, stream: Box::pin(stream::empty()) });
         }
         let mut failure = UpstreamFailure::NoUpstream;
-        for endpoint in self.candidates(&source.registry, &source.repository) {
-            match self.fetch_at(&endpoint, source, digest, &range).await {
+        let candidates = self.candidates(&source.registry, &source.repository);
+        for endpoint in &candidates.endpoints {
+            match self.fetch_at(endpoint, source, digest, &range).await {
                 Ok(body) => return Ok(body),
                 Err(error) => failure = error,
             }
             tracing::debug!(%digest, base = %endpoint.base, ?failure, "a range was not fetched");
         }
-        Err(failure)
+        Err(candidates.failure(failure))
     }
 
     async fn fetch_at(

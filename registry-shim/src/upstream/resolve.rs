@@ -20,10 +20,11 @@ pub(super) const MANIFEST_TYPES: &str = "application/vnd.docker.distribution.man
 impl RegistryClient {
     pub(super) async fn resolve_name(&self, name: &Name) -> Result<Descriptor, UpstreamFailure> {
         let mut failure = UpstreamFailure::NoUpstream;
-        for endpoint in self.candidates(&name.registry, &name.repository) {
+        let candidates = self.candidates(&name.registry, &name.repository);
+        for endpoint in &candidates.endpoints {
             let resolved = match (name.kind, &name.reference) {
-                (ContentKind::Manifest, _) => self.resolve_manifest(&endpoint, name).await,
-                (ContentKind::Blob, Reference::Digest(digest)) => self.resolve_blob(&endpoint, name, digest).await,
+                (ContentKind::Manifest, _) => self.resolve_manifest(endpoint, name).await,
+                (ContentKind::Blob, Reference::Digest(digest)) => self.resolve_blob(endpoint, name, digest).await,
                 (ContentKind::Blob, Reference::Tag(_)) => Err(UpstreamFailure::NotFound),
             };
             match resolved {
@@ -32,7 +33,7 @@ impl RegistryClient {
             }
             tracing::debug!(%name, base = %endpoint.base, ?failure, "a name was not resolved");
         }
-        Err(failure)
+        Err(candidates.failure(failure))
     }
 
     async fn resolve_manifest(&self, endpoint: &Endpoint, name: &Name) -> Result<Descriptor, UpstreamFailure> {

@@ -95,6 +95,19 @@ async fn the_last_answer_counts() {
     assert_eq!(fetch(&client_for(&registries), &itself.name()).await, Err(UpstreamFailure::NotFound));
 }
 
+#[tokio::test]
+async fn while_the_registry_itself_rests_a_mirror_without_the_content_proves_nothing() {
+    let dead = TcpListener::bind("127.0.0.1:0").await.unwrap().local_addr().unwrap();
+    let mirror = FakeRegistry::start(|_| status(404)).await;
+    let registries = format!("mirrors:\n  {dead}:\n    endpoint: ['http://{}']\n", mirror.name());
+    let client = client_for(&registries);
+    for _ in 0..2 {
+        let resolved = client.resolve(&tag(&dead.to_string(), "a", "1")).await;
+        assert_eq!(resolved, Err(UpstreamFailure::Unavailable));
+    }
+    assert_eq!(mirror.asked().len(), 2);
+}
+
 #[tokio::test(start_paused = true)]
 async fn an_endpoint_that_is_not_reached_rests() {
     // Taken and given back, so that nobody listens there.

@@ -141,6 +141,12 @@ pub(crate) struct World {
     pub(crate) upstream_bytes: u64,
     pub(crate) upstream_questions: u64,
     pub(crate) upstream_failure: Option<UpstreamFailure>,
+    /// How long the upstream takes to answer a question.
+    pub(crate) answers_take: Duration,
+    /// Who asked the upstream last.
+    pub(crate) asked_by: Option<usize>,
+    /// Whether whole blobs turn out wrong.
+    pub(crate) corrupt: bool,
     pub(crate) duplicates: u64,
     pub(crate) control_messages: u64,
     uploads: u64,
@@ -190,6 +196,9 @@ impl World {
             upstream_bytes: 0,
             upstream_questions: 0,
             upstream_failure: None,
+            answers_take: Duration::from_millis(20),
+            asked_by: None,
+            corrupt: false,
             duplicates: 0,
             control_messages: 0,
             uploads: 0,
@@ -293,12 +302,15 @@ impl World {
         Geometry::of(self.sizes[digest]).expect("small blobs")
     }
 
-    pub(crate) fn index_of(&self, id: MemberId) -> usize {
-        self.by_id[&id]
+    /// The homes of a blob among the nodes that are up, the coordinating one first.
+    pub(crate) fn homes_of(&self, digest: &Digest) -> Vec<usize> {
+        let up = self.members.iter().filter(|member| member.is_up).map(|member| member.node.id());
+        shoal_core::homes_of(digest, up).into_iter().map(|home| self.by_id[&home]).collect()
     }
 
-    pub(crate) fn random(&mut self) -> &mut Stream {
-        &mut self.random
+    /// The node that coordinates a blob.
+    pub(crate) fn home_of(&self, digest: &Digest) -> usize {
+        self.homes_of(digest)[0]
     }
 
     pub(crate) fn run_for(&mut self, time: Duration) {
@@ -340,6 +352,11 @@ impl World {
             }
             Event::Delivered { transfer, uploader, upload } => self.deliver(index, transfer, uploader, upload),
             Event::Fetched { lease } => self.fetched(index, lease),
+            Event::Verified { digest } if self.corrupt => {
+                let pieces = self.geometry(&digest).pieces();
+                self.members[index].store.insert(digest, PieceMap::empty(pieces));
+                self.input(index, Input::Corrupt { digest });
+            }
             Event::Verified { digest } => {
                 let now = self.now;
                 self.members[index].finished.entry(digest).or_insert(now);
@@ -385,7 +402,8 @@ impl World {
             Output::AskUpstream { lookup, name } => {
                 self.upstream_questions += 1;
                 let outcome = self.upstream_answer(&name);
-                self.after(index, Duration::from_millis(20), Event::Input(Input::UpstreamSaid { lookup, outcome }));
+                self.asked_by = Some(index);
+                self.after(index, self.answers_take, Event::Input(Input::UpstreamSaid { lookup, outcome }));
             }
             Output::RequestPiece { transfer, from, digest, piece, urgency } => {
                 let member = &mut self.members[index];

@@ -1,13 +1,11 @@
 //! The table of docs/tuning.md: what each parameter does to a cold start in virtual time.
 //!
-//! `SHOAL_TUNING=1 cargo test --release -p shoal-core --test tuning -- --nocapture`
-
-mod world;
+//! `SHOAL_TUNING=1 cargo test -p shoal-core --test swarm tuning -- --nocapture`
 
 use std::time::Duration;
 
+use crate::world::{Setting, World};
 use shoal_core::config::CoreConfig;
-use world::{Setting, World};
 
 const SIZE: u64 = 50 * 1024 * 1024;
 
