@@ -16,7 +16,10 @@ struct Cli {
 
 #[derive(Subcommand)]
 enum Command {
-    Node(shoal_shim::node::NodeArgs),
+    Node(Box<shoal_shim::node::NodeArgs>),
+    /// Pull an image on several real nodes of this machine at once, and compare with pulls straight from its registry
+    ///
+    /// It needs nothing: the registry, the image and the nodes are its own, on loopback, and are gone at the end.
     Demo(shoal_shim::demo::DemoArgs),
 }
 
@@ -31,7 +34,7 @@ fn main() -> ExitCode {
     };
     runtime.block_on(async {
         match cli.command {
-            Command::Node(args) => shoal_shim::node::run(args).await.unwrap_or_else(|error| {
+            Command::Node(args) => shoal_shim::node::run(*args).await.unwrap_or_else(|error| {
                 eprintln!("error: {error}");
                 error.exit_code()
             }),

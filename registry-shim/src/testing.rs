@@ -9,7 +9,9 @@ use async_trait::async_trait;
 use bytes::Bytes;
 use futures_util::{StreamExt, stream};
 use sha2::{Digest as _, Sha256};
-use shoal_runtime::{BlobError, BlobRequest, ContentKind, Descriptor, Digest, Name, Reference, ResolveError, UpstreamFailure};
+use shoal_runtime::{
+    BlobError, BlobRequest, ContentKind, Descriptor, Digest, Name, Reference, ResolveError, UpstreamFailure,
+};
 use tokio::sync::oneshot;
 
 use crate::oci::source::{BlobSource, BlobStream};

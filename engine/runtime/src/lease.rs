@@ -212,6 +212,9 @@ impl Leases {
 /// Waits until the run ends at or before `position`. Pends for ever where it never does.
 async fn until_cut(cut: &mut watch::Receiver<u32>, position: u32) {
     if cut.wait_for(|end| *end <= position).await.is_err() {
-        std::future::pending().await
+        std::future::pending::<()>().await;
     }
 }
+
+#[cfg(test)]
+mod tests;

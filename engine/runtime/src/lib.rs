@@ -23,6 +23,8 @@ mod spool;
 mod stack;
 mod table;
 mod tasks;
+#[cfg(test)]
+mod testing;
 pub mod upstream;
 
 pub use config::{ClusterSecret, EngineConfig};

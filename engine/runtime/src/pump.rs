@@ -86,7 +86,8 @@ impl Pump {
                     }
                 }
                 () = leave.cancelled(), if left.is_none() => {
-                    left = Some(clock::now() + LEAVE_DRAIN);
+                    let alone = self.node.membership().alive_count() == 1;
+                    left = Some(clock::now() + if alone { Duration::ZERO } else { LEAVE_DRAIN });
                     self.feed(Input::Leave);
                 }
             }

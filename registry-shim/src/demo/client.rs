@@ -49,6 +49,8 @@ pub(crate) struct Client {
 /// What a pull came to.
 #[derive(Clone, Debug)]
 pub(crate) struct Pull {
+    /// From its start until the tag was known.
+    pub(crate) resolved: Duration,
     /// From its start to the first body byte of a layer.
     pub(crate) first_byte: Duration,
     /// From its start to the last byte.
@@ -97,6 +99,7 @@ impl Client {
         let start = Instant::now();
         let mut check = Check::default();
         let named = self.resolve().await?;
+        let resolved = start.elapsed();
         check.same("the tag", &named.digest, &expected.to_string());
         let bytes = self.manifest(&named).await?;
         check.digest("the manifest", &named, bytes.len() as u64, Sha256::digest(&bytes).into());
@@ -111,7 +114,7 @@ impl Client {
         }
         let done = start.elapsed();
         let first_byte = first_byte.get().map_or(done, |first: &Instant| first.duration_since(start));
-        Ok(Pull { first_byte, done, right: check.right, wrong: check.wrong })
+        Ok(Pull { resolved, first_byte, done, right: check.right, wrong: check.wrong })
     }
 
     async fn resolve(&self) -> anyhow::Result<Descriptor> {

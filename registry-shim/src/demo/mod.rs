@@ -10,19 +10,18 @@
 mod bound;
 mod client;
 mod cluster;
+mod format;
 mod image;
 mod link;
 mod measure;
 mod plan;
 mod process;
 mod progress;
-mod range;
 mod registry;
 mod report;
 mod scrape;
 mod tether;
 mod timeline;
-mod units;
 
 use std::{ffi::OsString, io::Write, process::ExitCode, sync::Arc};
 
@@ -37,7 +36,8 @@ use image::Image;
 use plan::Plan;
 use progress::Board;
 use report::Report;
-use units::{parse_rate, parse_size};
+
+use crate::node::units::{Rate, Size};
 
 /// Arguments of `shoal demo`.
 #[derive(Args, Clone, Debug)]
@@ -46,11 +46,11 @@ pub struct DemoArgs {
     #[arg(long, value_name = "N", default_value_t = 8, allow_negative_numbers = true)]
     nodes: u32,
     /// Size of the image in bytes, as 128MiB or 64MB.
-    #[arg(long, value_name = "SIZE", default_value = "128MiB", value_parser = parse_size)]
-    size: u64,
+    #[arg(long, value_name = "SIZE", default_value = "128MiB")]
+    size: Size,
     /// Rate of every link, up and down: of the registry and of each node. As 200mbit (bits) or 25MB (bytes).
-    #[arg(long, value_name = "RATE", default_value = "200mbit", value_parser = parse_rate)]
-    link: u64,
+    #[arg(long, value_name = "RATE", default_value = "200mbit")]
+    link: Rate,
     /// Number of layers. The first three have 50, 25 and 15 % of the image, the others share 10 %.
     #[arg(long, value_name = "N", default_value_t = 4, allow_negative_numbers = true)]
     layers: u32,
@@ -107,8 +107,11 @@ async fn perform(plan: &Plan, cluster: &mut Cluster) -> anyhow::Result<Report> {
     };
     let image = Arc::new(image);
     let swarm = measure::through_the_swarm(plan, &image, cluster).await?;
-    // The nodes go before the other case is measured: it has the machine for itself.
-    cluster.stop().await?;
+    {
+        // The nodes go before the other case is measured: it has the machine for itself.
+        let _board = Board::working_on("stopping the nodes");
+        cluster.stop().await?;
+    }
     let single = if plan.single_source { Some(measure::from_the_single_source(plan, &image).await?) } else { None };
     Ok(Report::new(plan, &image, swarm, single.as_ref()))
 }

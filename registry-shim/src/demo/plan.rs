@@ -7,8 +7,8 @@ use thiserror::Error;
 use super::{
     DemoArgs,
     bound::Distribution,
+    format::Bytes,
     image::{LAYER_BYTES_MAX, LAYER_BYTES_MIN},
-    units::Bytes,
 };
 
 /// Most nodes: beyond that one machine's processors, not the links, decide the result.
@@ -77,6 +77,14 @@ pub(crate) enum PlanError {
          or leave out the slow part with --skip-single-source"
     )]
     Long(f64),
+    /// There is no place for the nodes' files.
+    #[error("cannot use the directory for temporary files {directory}: {source}. Set TMPDIR to one that exists")]
+    Directory {
+        /// The directory.
+        directory: String,
+        /// What the system says.
+        source: rustix::io::Errno,
+    },
     /// The nodes' copies do not fit the disk.
     #[error(
         "{directory} has {} free, but {nodes} nodes store {} in all; choose a smaller --size or fewer --nodes, \
@@ -103,17 +111,17 @@ impl Plan {
         if !(1..=LAYERS_MAX).contains(&args.layers) {
             return Err(PlanError::Layers(args.layers));
         }
-        if !LINK_RANGE.contains(&args.link) {
-            return Err(PlanError::Link(args.link));
+        if !LINK_RANGE.contains(&args.link.0) {
+            return Err(PlanError::Link(args.link.0));
         }
         let plan = Self {
             nodes: args.nodes,
-            layers: layer_sizes(args.size, args.layers),
-            link_bytes_per_s: args.link,
+            layers: layer_sizes(args.size.0, args.layers),
+            link_bytes_per_s: args.link.0,
             seed: args.seed,
             single_source: !args.skip_single_source,
         };
-        plan.check_layers(args.size)?;
+        plan.check_layers(args.size.0)?;
         plan.check_time()?;
         Ok(plan)
     }
@@ -139,10 +147,8 @@ impl Plan {
 
     /// Checks that the file system of `directory` holds a copy of the image for each node.
     pub(crate) fn check_disk(&self, directory: &Path) -> Result<(), PlanError> {
-        let Ok(disk) = rustix::fs::statvfs(directory) else {
-            // Whoever creates files there says what is wrong better than a guess here.
-            return Ok(());
-        };
+        let disk = rustix::fs::statvfs(directory)
+            .map_err(|source| PlanError::Directory { directory: directory.display().to_string(), source })?;
         let free = disk.f_bavail.saturating_mul(disk.f_frsize);
         let copies = self.layers.iter().sum::<u64>().saturating_mul(u64::from(self.nodes));
         let needed = copies.saturating_add(DISK_RESERVE_BYTES);
@@ -188,12 +194,13 @@ fn layer_sizes(size: u64, layers: u32) -> Vec<u64> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::node::units::{Rate, Size};
 
     fn arguments() -> DemoArgs {
         DemoArgs {
             nodes: 8,
-            size: 128 << 20,
-            link: 25_000_000,
+            size: Size(128 << 20),
+            link: Rate(25_000_000),
             layers: 4,
             seed: 1,
             json: false,
@@ -231,11 +238,14 @@ mod tests {
         assert!(refusal(&DemoArgs { nodes: 0, ..arguments() }).contains("between 1 and 64"));
         assert!(refusal(&DemoArgs { nodes: 65, ..arguments() }).contains("between 1 and 64"));
         assert!(refusal(&DemoArgs { layers: 0, ..arguments() }).contains("between 1 and 127"));
-        assert!(refusal(&DemoArgs { link: 1, ..arguments() }).contains("1mbit"));
-        assert!(refusal(&DemoArgs { link: u64::MAX, ..arguments() }).contains("100gbit"));
-        assert!(refusal(&DemoArgs { size: 4096, ..arguments() }).contains("too small for 4 layers"));
-        assert!(refusal(&DemoArgs { size: 1 << 60, ..arguments() }).contains("a smaller size"));
-        assert!(refusal(&DemoArgs { size: 8 << 30, link: 1_000_000, ..arguments() }).contains("--skip-single-source"));
+        assert!(refusal(&DemoArgs { link: Rate(1), ..arguments() }).contains("1mbit"));
+        assert!(refusal(&DemoArgs { link: Rate(u64::MAX), ..arguments() }).contains("100gbit"));
+        assert!(refusal(&DemoArgs { size: Size(4096), ..arguments() }).contains("too small for 4 layers"));
+        assert!(refusal(&DemoArgs { size: Size(1 << 60), ..arguments() }).contains("a smaller size"));
+        assert!(
+            refusal(&DemoArgs { size: Size(8 << 30), link: Rate(1_000_000), ..arguments() })
+                .contains("--skip-single-source")
+        );
     }
 
     #[test]
@@ -243,5 +253,7 @@ mod tests {
         let plan = Plan { layers: vec![1 << 62], ..Plan::check(&arguments()).unwrap() };
         let refusal = plan.check_disk(Path::new("/")).unwrap_err().to_string();
         assert!(refusal.contains("TMPDIR"), "{refusal}");
+        let refusal = plan.check_disk(Path::new("/no/such/directory")).unwrap_err().to_string();
+        assert!(refusal.contains("/no/such/directory") && refusal.contains("TMPDIR"), "{refusal}");
     }
 }

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use indicatif::{MultiProgress, ProgressBar, ProgressStyle};
 
-use super::units::BytesPerSecond;
+use super::format::BytesPerSecond;
 
 /// Bars of a run: a line about the whole, and a bar for each node. It clears itself when it is dropped.
 #[derive(Debug)]

@@ -30,8 +30,8 @@ use tokio::{net::TcpListener, task::JoinHandle};
 use super::{
     image::{Blob, Image, MANIFEST_TYPE},
     link::{Flow, Link},
-    range::{Selection, select},
 };
+use crate::oci::range::{RangeAnswer, read_range};
 
 /// Repository of the image.
 pub(crate) const REPOSITORY: &str = "shoal/demo";
@@ -182,10 +182,10 @@ fn blob(shelf: &Arc<Shelf>, digest: &str, headers: &HeaderMap, send_body: bool) 
     }
     let size = blob.size();
     let header = headers.get(header::RANGE).and_then(|value| value.to_str().ok()).filter(|_| send_body);
-    let (status, range) = match select(header, size) {
-        Selection::Whole => (StatusCode::OK, 0..size),
-        Selection::Part(range) => (StatusCode::PARTIAL_CONTENT, range),
-        Selection::Unsatisfiable => {
+    let (status, range) = match header.map_or(RangeAnswer::Whole, |header| read_range(header, size)) {
+        RangeAnswer::Whole => (StatusCode::OK, 0..size),
+        RangeAnswer::Part(range) => (StatusCode::PARTIAL_CONTENT, range),
+        RangeAnswer::Unsatisfiable => {
             let content_range = [(header::CONTENT_RANGE, format!("bytes */{size}"))];
             return (StatusCode::RANGE_NOT_SATISFIABLE, content_range).into_response();
         }

@@ -6,11 +6,11 @@ use serde::Serialize;
 
 use super::{
     client::Pull,
+    format::{Bytes, BytesPerSecond},
     image::Image,
     measure::{Run, SwarmRun},
     plan::Plan,
     timeline::Timeline,
-    units::{Bytes, BytesPerSecond},
 };
 
 /// The result of a demo. Names end in their units; `_s` are seconds.
@@ -37,6 +37,8 @@ pub(crate) struct Report {
     upstream_blob_requests: u64,
     duplicate_ratio: f64,
     peer_bytes: u64,
+    /// Until a client knew what the tag stands for.
+    resolve_s: Spread,
     first_byte_s: Spread,
     node_s: Spread,
     rss_max_bytes: u64,
@@ -113,6 +115,7 @@ impl Report {
             upstream_blob_requests: run.sent.blob_requests,
             duplicate_ratio: traffic.duplicate_ratio(),
             peer_bytes: traffic.peers,
+            resolve_s: Spread::of(&run.pulls, |pull| pull.resolved),
             first_byte_s: Spread::of(&run.pulls, |pull| pull.first_byte),
             node_s: Spread::of(&run.pulls, |pull| pull.done),
             rss_max_bytes: usage.rss_max_bytes,
@@ -150,13 +153,13 @@ impl fmt::Display for Report {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let layers: Vec<String> = self.layer_bytes.iter().take(4).map(|bytes| Bytes(*bytes).to_string()).collect();
         let more = if self.layers > layers.len() { ", ..." } else { "" };
+        let nodes = if self.nodes == 1 { "1 node pulls".to_owned() } else { format!("{} nodes pull", self.nodes) };
         let link = BytesPerSecond(self.link_bytes_per_s as f64);
         let megabits = self.link_bytes_per_s as f64 / 125e3;
         writeln!(
             f,
-            "{} nodes pull an image of {} at once, in {} layers ({}{more}).\n\
+            "{nodes} an image of {} at once, in {} layers ({}{more}).\n\
              The upstream and each node, up and down, have a link of {link} ({megabits:.0} Mbit/s).\n",
-            self.nodes,
             Bytes(self.bytes),
             self.layers,
             layers.join(", "),
@@ -169,6 +172,7 @@ impl fmt::Display for Report {
 impl Report {
     fn rows(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let single = self.single_source.as_ref();
+        writeln!(f, "{:<28}{:>15}{:>10}{:>10}", "", "single source", "shoal", "bound")?;
         let mut row = |name: &str, single: Option<f64>, swarm: f64, bound: Option<f64>| {
             let cell = |value: Option<f64>| value.map_or_else(|| "-".to_owned(), |value| format!("{value:.2}"));
             writeln!(f, "{name:<28}{:>15}{:>10}{:>10}", cell(single), cell(Some(swarm)), cell(bound))
@@ -213,7 +217,13 @@ mod tests {
     };
 
     fn pull(seconds: u64) -> Pull {
-        Pull { first_byte: Duration::from_millis(100), done: Duration::from_secs(seconds), right: 4, wrong: Vec::new() }
+        Pull {
+            resolved: Duration::from_millis(50),
+            first_byte: Duration::from_millis(100),
+            done: Duration::from_secs(seconds),
+            right: 4,
+            wrong: Vec::new(),
+        }
     }
 
     async fn report(single_source: bool, change: impl Fn(&mut SwarmRun)) -> Report {

@@ -8,7 +8,12 @@ pub mod socket;
 
 use std::sync::Arc;
 
-use axum::{Router, extract::Request, middleware, routing::get};
+use axum::{
+    Router,
+    extract::{Request, State},
+    middleware,
+    routing::get,
+};
 use prometheus_client::registry::Registry;
 
 use self::{
@@ -28,10 +33,10 @@ pub fn router(endpoint: Endpoint, node: Arc<dyn NodeView>, seeds: Vec<String>, u
     let pages = Arc::new(Pages::new(node, seeds, registry));
     let endpoint = Arc::new(endpoint);
     Router::new()
-        .route("/livez", get(Pages::livez))
-        .route("/readyz", get(Pages::readyz))
-        .route("/metrics", get(Pages::metrics))
-        .route("/status", get(Pages::status))
+        .route("/livez", get(async || Pages::livez()))
+        .route("/readyz", get(async |State(pages): State<Arc<Pages>>| pages.readyz()))
+        .route("/metrics", get(async |State(pages): State<Arc<Pages>>| pages.metrics()))
+        .route("/status", get(async |State(pages): State<Arc<Pages>>| pages.status()))
         .with_state(pages)
         .fallback(move |request: Request| {
             let endpoint = endpoint.clone();

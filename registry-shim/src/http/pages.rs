@@ -3,7 +3,6 @@
 use std::{fmt, sync::Arc};
 
 use axum::{
-    extract::State,
     http::{StatusCode, header},
     response::{IntoResponse, Response},
 };
@@ -49,19 +48,19 @@ impl Pages {
     }
 
     /// The process answers.
-    pub(super) async fn livez() -> &'static str {
+    pub(super) fn livez() -> &'static str {
         "ok\n"
     }
 
     /// The node serves. A node that has not reached its seeds serves as well, and says so.
-    pub(super) async fn readyz(State(pages): State<Arc<Self>>) -> String {
-        let status = pages.node.status();
+    pub(super) fn readyz(&self) -> String {
+        let status = self.node.status();
         let members = status.members.len();
-        if pages.seeds.is_empty() {
+        if self.seeds.is_empty() {
             format!("ready: no seeds configured, members: {members}\n")
         } else if status.seeds_unreached.is_empty() {
             format!("ready: joined, members: {members}\n")
-        } else if status.seeds_unreached.len() < pages.seeds.len() || members > 1 {
+        } else if status.seeds_unreached.len() < self.seeds.len() || members > 1 {
             format!("ready: joined, members: {members}, no answer yet from {}\n", status.seeds_unreached.join(", "))
         } else {
             format!("ready: not joined yet, no answer from {}\n", status.seeds_unreached.join(", "))
@@ -69,9 +68,9 @@ impl Pages {
     }
 
     /// Metrics in the text format of Prometheus (OpenMetrics).
-    pub(super) async fn metrics(State(pages): State<Arc<Self>>) -> Response {
+    pub(super) fn metrics(&self) -> Response {
         let mut text = String::new();
-        if let Err(error) = encode(&mut text, &pages.registry) {
+        if let Err(error) = encode(&mut text, &self.registry) {
             tracing::error!(%error, "the metrics could not be written");
             return StatusCode::INTERNAL_SERVER_ERROR.into_response();
         }
@@ -80,8 +79,8 @@ impl Pages {
     }
 
     /// The node and its cluster as JSON.
-    pub(super) async fn status(State(pages): State<Arc<Self>>) -> Response {
-        let status = pages.node.status();
+    pub(super) fn status(&self) -> Response {
+        let status = self.node.status();
         let mut members = Vec::with_capacity(status.members.len());
         for (id, address) in &status.members {
             members.push(json!({"id": id.to_string(), "address": address.to_string()}));

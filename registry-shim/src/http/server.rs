@@ -37,8 +37,11 @@ pub struct Server {
 impl Server {
     /// Serves `router` on `listener` until [`Server::stop`], at most `connections` at once.
     pub fn start(listener: TcpListener, router: Router, connections: usize) -> Self {
-        let server =
-            Self { stop_accepting: CancellationToken::new(), drop_connections: CancellationToken::new(), tasks: TaskTracker::new() };
+        let server = Self {
+            stop_accepting: CancellationToken::new(),
+            drop_connections: CancellationToken::new(),
+            tasks: TaskTracker::new(),
+        };
         let acceptor = Acceptor {
             router,
             stop_accepting: server.stop_accepting.clone(),
@@ -107,8 +110,10 @@ async fn serve(stream: TcpStream, router: Router, stop: CancellationToken) {
     let fate = Arc::new(ConnectionFate::default());
     let socket = FatedSocket::new(stream, fate.clone());
     let service = TowerToHyperService::new(router.layer(Extension(fate)));
-    let connection =
-        http1::Builder::new().timer(TokioTimer::new()).header_read_timeout(HEADER_TIMEOUT).serve_connection(TokioIo::new(socket), service);
+    let connection = http1::Builder::new()
+        .timer(TokioTimer::new())
+        .header_read_timeout(HEADER_TIMEOUT)
+        .serve_connection(TokioIo::new(socket), service);
     let mut connection = std::pin::pin!(connection);
     let ended = tokio::select! {
         ended = connection.as_mut() => ended,

@@ -1,6 +1,13 @@
 //! The life of a node's process.
 
-use std::{io::Write, net::SocketAddr, path::Path, process::ExitCode, sync::Arc, time::Duration};
+use std::{
+    io::{IsTerminal, Write},
+    net::SocketAddr,
+    path::Path,
+    process::ExitCode,
+    sync::Arc,
+    time::Duration,
+};
 
 use serde_json::json;
 use shoal_runtime::{ClusterSecret, Engine, EngineConfig, StartError};
@@ -17,7 +24,10 @@ use super::{
     settings::{SecretSetting, Settings, SettingsError},
 };
 use crate::{
-    http::{router, server::{CONNECTIONS_MAX, Server}},
+    http::{
+        router,
+        server::{CONNECTIONS_MAX, Server},
+    },
     oci::endpoint::Endpoint,
     registries::{Registries, RegistriesError},
     upstream::{RegistryClient, UpstreamRequests, UpstreamTimeouts},
@@ -120,9 +130,10 @@ async fn stop(server: Server, engine: &Engine) {
 }
 
 fn start_log(settings: &Settings) -> Result<(), NodeError> {
-    let filter = EnvFilter::try_new(&settings.log)
-        .map_err(|source| NodeError::Log { filter: settings.log.clone(), source })?;
-    let log = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
+    let filter =
+        EnvFilter::try_new(&settings.log).map_err(|source| NodeError::Log { filter: settings.log.clone(), source })?;
+    let colours = std::io::stderr().is_terminal();
+    let log = tracing_subscriber::fmt().with_env_filter(filter).with_ansi(colours).with_writer(std::io::stderr);
     // A log that is already there, as when several nodes run in one process of tests, is kept.
     let _ = match settings.log_format {
         LogFormat::Text => log.try_init(),

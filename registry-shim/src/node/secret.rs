@@ -97,13 +97,15 @@ fn create_secret(data_dir: &Path, file: &Path) -> Result<(), SecretError> {
     let write_error = |source| SecretError::Write { file: file.to_owned(), source };
     let mut secret = [0; 32];
     aws_lc_rs::rand::fill(&mut secret).map_err(|_| SecretError::Random)?;
-    let digits: String = secret.iter().map(|byte| format!("{byte:02x}")).collect();
     let mut written = tempfile::Builder::new()
         .prefix(".cluster-secret-")
         .permissions(fs::Permissions::from_mode(0o600))
         .tempfile_in(data_dir)
         .map_err(write_error)?;
-    writeln!(written, "{digits}").map_err(write_error)?;
+    for byte in secret {
+        write!(written, "{byte:02x}").map_err(write_error)?;
+    }
+    writeln!(written).map_err(write_error)?;
     written.as_file().sync_all().map_err(write_error)?;
     match written.persist_noclobber(file) {
         Ok(_) => Ok(()),

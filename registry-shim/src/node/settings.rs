@@ -109,7 +109,9 @@ pub enum SettingsError {
     #[error("--zone is longer than {ZONE_BYTES_MAX} bytes")]
     Zone,
     /// Other nodes could not be told where this one is.
-    #[error("--swarm-listen {0} is not an address that others can reach; say with --advertise which one they shall use")]
+    #[error(
+        "--swarm-listen {0} is not an address that others can reach; say with --advertise which one they shall use"
+    )]
     Wildcard(SocketAddr),
     /// The advertised address is no address.
     #[error("--advertise {0} needs an address and a port that other nodes can reach")]
@@ -208,7 +210,7 @@ impl SettingsFile {
         let text = std::fs::read_to_string(path).map_err(read_error)?;
         toml::from_str(&text).map_err(|error| {
             let start = error.span().map_or(0, |span| span.start.min(text.len()));
-            let line = text.as_bytes()[..start].iter().filter(|byte| **byte == b'\n').count() + 1;
+            let line = text.as_bytes()[..start].split(|byte| *byte == b'\n').count();
             SettingsError::File { file, line, message: error.message().replace('\n', " ") }
         })
     }

@@ -66,7 +66,11 @@ impl BlobBody {
         })
     }
 
-    fn poll_stop(&self, stopped: BodyStopped, context: &Context<'_>) -> Poll<Option<Result<Frame<Bytes>, BodyStopped>>> {
+    fn poll_stop(
+        &self,
+        stopped: BodyStopped,
+        context: &Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, BodyStopped>>> {
         match stopped {
             BodyStopped::Wrong => self.fate.reset(),
             BodyStopped::Unfinished => ready!(self.fate.poll_drained(context)),

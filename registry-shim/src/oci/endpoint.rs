@@ -141,7 +141,8 @@ impl Endpoint {
     async fn identify_held(&self, digest: Digest, size: u64) -> Result<Known, OciError> {
         let mut known = Known { media_type: String::new(), size, kind: ContentKind::Blob };
         if size <= MANIFEST_BYTES_MAX {
-            let body = self.read_small(digest, size, None).await.map_err(|error| self.failed(digest, &error, known.kind))?;
+            let body =
+                self.read_small(digest, size, None).await.map_err(|error| self.failed(digest, &error, known.kind))?;
             if let Some(manifest) = Manifest::read(&body) {
                 self.descriptors.remember_children(&manifest);
                 known = Known { media_type: manifest.media_type, size, kind: ContentKind::Manifest };
@@ -190,12 +191,8 @@ impl Endpoint {
             RangeAnswer::Part(range) => Some(range),
         };
         let length = range.as_ref().map_or(size, |range| range.end - range.start);
-        let wanted = BlobRequest {
-            digest: described.digest,
-            size,
-            source: request.upstream_source(""),
-            range: range.clone(),
-        };
+        let wanted =
+            BlobRequest { digest: described.digest, size, source: request.upstream_source(""), range: range.clone() };
         let (first, stream) = self
             .open_and_wait(wanted, length)
             .await
@@ -293,7 +290,8 @@ fn base() -> Response {
 }
 
 fn manifest_head(described: &Described) -> Builder {
-    let media_type = Some(described.known.media_type.as_str()).filter(|text| is_media_type(text)).unwrap_or(OCTET_STREAM);
+    let media_type =
+        Some(described.known.media_type.as_str()).filter(|text| is_media_type(text)).unwrap_or(OCTET_STREAM);
     Response::builder()
         .header(header::CONTENT_TYPE, media_type)
         .header(header::CONTENT_LENGTH, described.known.size)
@@ -329,6 +327,8 @@ fn unsatisfiable(size: u64) -> Response {
 }
 
 /// All header values above are checked or numbers, so this answers only if that is wrong.
+// By value, because it is a parameter of `unwrap_or_else`.
+#[allow(clippy::needless_pass_by_value)]
 fn unbuildable(error: axum::http::Error) -> Response {
     tracing::error!(%error, "an answer could not be written");
     StatusCode::INTERNAL_SERVER_ERROR.into_response()

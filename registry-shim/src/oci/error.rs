@@ -50,7 +50,9 @@ impl OciError {
     pub fn upstream(failure: UpstreamFailure, kind: ContentKind) -> Self {
         match failure {
             UpstreamFailure::NotFound => Self::unknown(kind, "the registry does not have it"),
-            UpstreamFailure::NoUpstream => Self::unknown(kind, "the cluster does not have it, and no registry is known"),
+            UpstreamFailure::NoUpstream => {
+                Self::unknown(kind, "the cluster does not have it, and no registry is known")
+            }
             UpstreamFailure::Denied => Self::new(
                 StatusCode::FORBIDDEN,
                 "DENIED",

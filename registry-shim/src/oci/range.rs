@@ -86,7 +86,9 @@ mod tests {
 
     #[test]
     fn what_is_not_understood_is_ignored() {
-        for header in ["", "bytes", "bytes=", "bytes=-", "bytes=5-2", "items=0-1", "bytes=0-1,4-5", "bytes=+1-2", "bytes=a-"] {
+        for header in
+            ["", "bytes", "bytes=", "bytes=-", "bytes=5-2", "items=0-1", "bytes=0-1,4-5", "bytes=+1-2", "bytes=a-"]
+        {
             assert_eq!(read_range(header, 10), RangeAnswer::Whole, "{header}");
         }
     }

@@ -10,6 +10,11 @@ use serde_saphyr::Spanned;
 
 use super::LineError;
 
+/// The form of the file, for errors.
+const FORM: &str = "the form is mirrors: {<host>: {endpoint: [<url>, ...], rewrite: {<pattern>: <replacement>}}}, configs: \
+     {<host>: {auth: {username, password, auth, identity_token}, tls: {ca_file, cert_file, key_file, \
+     insecure_skip_verify}}}";
+
 /// The whole file. Keys that are not known are ignored.
 #[derive(Debug, Default)]
 pub(super) struct Document {
@@ -74,7 +79,10 @@ impl Document {
         let mirrors = file.mirrors.map_or_else(Vec::new, |mirrors| mirrors.0);
         let configs = file.configs.map_or_else(Vec::new, |configs| configs.0);
         Ok(Self {
-            mirrors: mirrors.into_iter().map(|(host, text)| (host, MirrorEntry::from(text.unwrap_or_default()))).collect(),
+            mirrors: mirrors
+                .into_iter()
+                .map(|(host, text)| (host, MirrorEntry::from(text.unwrap_or_default())))
+                .collect(),
             configs: configs.into_iter().map(|(host, entry)| (host, entry.unwrap_or_default())).collect(),
         })
     }
@@ -91,7 +99,10 @@ impl From<MirrorText> for MirrorEntry {
 
 fn line_error(error: &serde_saphyr::Error) -> LineError {
     let line = error.location().map_or(1, |location| location.line());
-    LineError { line, message: error.without_snippet().to_string() }
+    let text = error.without_snippet().to_string();
+    // The place is said already, by the file's name and the line.
+    let reason = text.split(" at line ").next().unwrap_or(&text).lines().next().unwrap_or_default();
+    LineError { line, message: format!("{reason} ({FORM})") }
 }
 
 /// A map in the order of the file: the first rewrite that changes a name counts.

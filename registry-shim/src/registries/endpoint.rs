@@ -37,7 +37,8 @@ pub(crate) fn is_loopback(url: &Url) -> bool {
 
 /// Reads an endpoint as users write it. No scheme means https, but for this machine; no path means `/v2`.
 pub(super) fn normalize_base(text: &str) -> Result<Url, String> {
-    let wrong = |reason: &str| format!("endpoint {text:?} {reason}; expected a URL such as https://mirror.example:5000");
+    let wrong =
+        |reason: &str| format!("endpoint {text:?} {reason}; expected a URL such as https://mirror.example:5000");
     let with_scheme = if text.contains("://") { text.to_owned() } else { format!("https://{text}") };
     let mut url = Url::parse(&with_scheme).map_err(|error| wrong(&format!("is not a URL ({error})")))?;
     if !matches!(url.scheme(), "http" | "https") {

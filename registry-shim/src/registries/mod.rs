@@ -13,13 +13,13 @@ use thiserror::Error;
 use url::Url;
 
 pub(crate) use self::endpoint::is_loopback;
-pub use self::{
-    endpoint::Endpoint,
-    host::{Credentials, HostConfig, TlsFiles},
-};
 use self::{
     document::Document,
     endpoint::{default_base, host_keys, normalize_base},
+};
+pub use self::{
+    endpoint::Endpoint,
+    host::{Credentials, HostConfig, TlsFiles},
 };
 
 /// Largest `registries.yaml` that is read, in bytes.
@@ -101,11 +101,11 @@ impl Registries {
 
     fn fill(&mut self, document: Document) -> Result<(), LineError> {
         for (host, entry) in document.mirrors {
-            let host = check_host(host)?;
+            let host = check_host(&host)?;
             self.mirrors.get_or_insert_default().insert(host, Mirror::new(entry)?);
         }
         for (host, entry) in document.configs {
-            let host = check_host(host)?;
+            let host = check_host(&host)?;
             self.configs.insert(host, HostConfig::new(entry)?);
         }
         Ok(())
@@ -196,7 +196,7 @@ impl LineError {
     }
 }
 
-fn check_host(host: serde_saphyr::Spanned<String>) -> Result<String, LineError> {
+fn check_host(host: &serde_saphyr::Spanned<String>) -> Result<String, LineError> {
     if host.value == WILDCARD || crate::oci::path::is_registry(&host.value) {
         return Ok(canonical_registry(&host.value).to_owned());
     }

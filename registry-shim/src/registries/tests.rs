@@ -128,7 +128,11 @@ configs:
 fn errors_name_the_file_the_line_and_what_is_expected() {
     let cases = [
         ("mirrors:\n  docker.io:\n    endpoint: https://one.example\n", 3, "sequence"),
-        ("mirrors:\n  docker.io:\n    endpoint:\n      - https://ok.example\n      - ftp://no.example\n", 5, "neither http nor https"),
+        (
+            "mirrors:\n  docker.io:\n    endpoint:\n      - https://ok.example\n      - ftp://no.example\n",
+            5,
+            "neither http nor https",
+        ),
         ("mirrors:\n  docker.io:\n    endpoint: ['https://u:p@no.example']\n", 3, "configs.<host>.auth"),
         ("mirrors:\n  docker.io:\n    rewrite:\n      '(': 'x'\n", 4, "regular expression"),
         ("mirrors:\n  ok.example:\n  not/a/host:\n    endpoint: []\n", 3, "host:port"),

@@ -50,9 +50,11 @@ fn challenge(scheme: &str, parameters: &[(String, String)]) -> Option<Challenge>
     let parameter = |key: &str| parameters.iter().find(|(name, _)| name == key).map(|(_, value)| value.clone());
     match scheme {
         "basic" => Some(Challenge::Basic),
-        "bearer" => {
-            Some(Challenge::Bearer { realm: parameter("realm")?, service: parameter("service"), scope: parameter("scope") })
-        }
+        "bearer" => Some(Challenge::Bearer {
+            realm: parameter("realm")?,
+            service: parameter("service"),
+            scope: parameter("scope"),
+        }),
         _ => None,
     }
 }
@@ -97,10 +99,15 @@ mod tests {
     #[test]
     fn the_forms_that_registries_send() {
         assert_eq!(
-            read_header(r#"Bearer realm="https://auth.example/token",service="r.example",scope="repository:a/b:pull,push""#),
+            read_header(
+                r#"Bearer realm="https://auth.example/token",service="r.example",scope="repository:a/b:pull,push""#
+            ),
             [bearer("https://auth.example/token", Some("r.example"), Some("repository:a/b:pull,push"))]
         );
-        assert_eq!(read_header("bearer realm=https://a.example/t?x=1"), [bearer("https://a.example/t?x=1", None, None)]);
+        assert_eq!(
+            read_header("bearer realm=https://a.example/t?x=1"),
+            [bearer("https://a.example/t?x=1", None, None)]
+        );
         assert_eq!(read_header(r#"Basic realm="a, b""#), [Challenge::Basic]);
         assert_eq!(read_header("Basic"), [Challenge::Basic]);
         assert_eq!(

@@ -26,14 +26,15 @@ impl RegistryClient {
             return Ok(UpstreamBody { whole: false, stream: Box::pin(stream::empty()) });
         }
         let mut failure = UpstreamFailure::NoUpstream;
-        for endpoint in self.candidates(&source.registry, &source.repository) {
-            match self.fetch_at(&endpoint, source, digest, &range).await {
+        let candidates = self.candidates(&source.registry, &source.repository);
+        for endpoint in &candidates.endpoints {
+            match self.fetch_at(endpoint, source, digest, &range).await {
                 Ok(body) => return Ok(body),
                 Err(error) => failure = error,
             }
             tracing::debug!(%digest, base = %endpoint.base, ?failure, "a range was not fetched");
         }
-        Err(failure)
+        Err(candidates.failure(failure))
     }
 
     async fn fetch_at(
@@ -81,7 +82,8 @@ fn partial_body(response: Response, range: &Range<u64>) -> Result<UpstreamBody, 
 fn whole_body(response: Response, kind: ContentKind, range: &Range<u64>) -> UpstreamBody {
     let length = response.content_length();
     let asked = range.end - range.start;
-    let is_the_range = range.start == 0 && (length == Some(asked) || (kind == ContentKind::Manifest && length.is_none()));
+    let is_the_range =
+        range.start == 0 && (length == Some(asked) || (kind == ContentKind::Manifest && length.is_none()));
     let expected = if is_the_range { Some(asked) } else { length };
     UpstreamBody { whole: !is_the_range, stream: Box::pin(ExactBody::new(response, expected)) }
 }

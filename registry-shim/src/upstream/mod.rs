@@ -22,7 +22,7 @@ use shoal_runtime::{Descriptor, Digest, Name, Upstream, UpstreamBody, UpstreamFa
 pub use self::metrics::UpstreamRequests;
 use self::{
     challenge::read_challenges,
-    rest::Resting,
+    rest::{Candidates, Resting},
     tokens::Tokens,
     transport::{Answer, Call, Transport},
 };
@@ -75,9 +75,9 @@ impl RegistryClient {
     }
 
     /// Endpoints to try, in order. Those that rest are left out, unless all do.
-    fn candidates(&self, registry: &str, repository: &str) -> Vec<Endpoint> {
+    fn candidates(&self, registry: &str, repository: &str) -> Candidates {
         if registry.is_empty() || !self.registries.mirrors(registry) {
-            return Vec::new();
+            return Candidates::default();
         }
         self.resting.leave_out(self.registries.endpoints(registry, repository))
     }

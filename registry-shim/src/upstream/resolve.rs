@@ -20,10 +20,11 @@ pub(super) const MANIFEST_TYPES: &str = "application/vnd.docker.distribution.man
 impl RegistryClient {
     pub(super) async fn resolve_name(&self, name: &Name) -> Result<Descriptor, UpstreamFailure> {
         let mut failure = UpstreamFailure::NoUpstream;
-        for endpoint in self.candidates(&name.registry, &name.repository) {
+        let candidates = self.candidates(&name.registry, &name.repository);
+        for endpoint in &candidates.endpoints {
             let resolved = match (name.kind, &name.reference) {
-                (ContentKind::Manifest, _) => self.resolve_manifest(&endpoint, name).await,
-                (ContentKind::Blob, Reference::Digest(digest)) => self.resolve_blob(&endpoint, name, digest).await,
+                (ContentKind::Manifest, _) => self.resolve_manifest(endpoint, name).await,
+                (ContentKind::Blob, Reference::Digest(digest)) => self.resolve_blob(endpoint, name, digest).await,
                 (ContentKind::Blob, Reference::Tag(_)) => Err(UpstreamFailure::NotFound),
             };
             match resolved {
@@ -32,7 +33,7 @@ impl RegistryClient {
             }
             tracing::debug!(%name, base = %endpoint.base, ?failure, "a name was not resolved");
         }
-        Err(failure)
+        Err(candidates.failure(failure))
     }
 
     async fn resolve_manifest(&self, endpoint: &Endpoint, name: &Name) -> Result<Descriptor, UpstreamFailure> {
@@ -45,7 +46,8 @@ impl RegistryClient {
                 return Ok(descriptor);
             }
         } else if !refuses_the_method(status) {
-            return Err(failure_of(status, answer.response.headers()));
+            let failure = failure_of(status, answer.response.headers());
+            return Err(if self.is_a_blob(endpoint, name, status).await { UpstreamFailure::NotFound } else { failure });
         }
         let answer = self.send(&name.registry, endpoint, Method::GET, &tail, accept).await?;
         let status = answer.response.status();
@@ -55,6 +57,15 @@ impl RegistryClient {
         let media_type = media_type_of(answer.response.headers());
         let body = read_bounded(answer.response, MANIFEST_BYTES_MAX).await?;
         describe_body(&body, media_type, &name.reference)
+    }
+
+    /// Whether a registry failed because the digest that it was asked for as a manifest is a blob: the distribution
+    /// registry then answers 500, because it cannot read the blob as a manifest.
+    async fn is_a_blob(&self, endpoint: &Endpoint, name: &Name, status: StatusCode) -> bool {
+        let Reference::Digest(digest) = name.reference else {
+            return false;
+        };
+        status == StatusCode::INTERNAL_SERVER_ERROR && self.resolve_blob(endpoint, name, &digest).await.is_ok()
     }
 
     async fn resolve_blob(
@@ -112,9 +123,11 @@ fn descriptor_of(response: &Response, reference: &Reference) -> Result<Option<De
         (Reference::Digest(asked), _) => Some(*asked),
         (Reference::Tag(_), told) => told,
     };
-    Ok(digest
-        .zip(content_length(headers))
-        .map(|(digest, size)| Descriptor { media_type: media_type_of(headers), digest, size }))
+    Ok(digest.zip(content_length(headers)).map(|(digest, size)| Descriptor {
+        media_type: media_type_of(headers),
+        digest,
+        size,
+    }))
 }
 
 fn describe_body(body: &[u8], told: String, reference: &Reference) -> Result<Descriptor, UpstreamFailure> {

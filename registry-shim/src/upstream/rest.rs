@@ -5,6 +5,7 @@ use std::{
     time::Duration,
 };
 
+use shoal_runtime::UpstreamFailure;
 use tokio::time::Instant;
 
 use crate::{bounded::BoundedMap, registries::Endpoint};
@@ -14,6 +15,21 @@ const REST: Duration = Duration::from_secs(10);
 
 /// Endpoints that are remembered.
 const ENDPOINTS_MAX: usize = 256;
+
+/// Endpoints to try, in order.
+#[derive(Debug, Default)]
+pub(super) struct Candidates {
+    pub(super) endpoints: Vec<Endpoint>,
+    /// Whether the last one, the registry itself, is left out. Then nobody can say that it does not have something.
+    last_rests: bool,
+}
+
+impl Candidates {
+    /// What it means that the last one that was tried failed so.
+    pub(super) fn failure(&self, last: UpstreamFailure) -> UpstreamFailure {
+        if self.last_rests { UpstreamFailure::Unavailable } else { last }
+    }
+}
 
 /// Which endpoints rest, by the base of their URLs.
 #[derive(Debug)]
@@ -39,9 +55,12 @@ impl Resting {
     }
 
     /// The endpoints that do not rest; all of them where none is left.
-    pub(super) fn leave_out(&self, endpoints: Vec<Endpoint>) -> Vec<Endpoint> {
+    pub(super) fn leave_out(&self, endpoints: Vec<Endpoint>) -> Candidates {
         let awake: Vec<Endpoint> = endpoints.iter().filter(|endpoint| !self.rests(endpoint)).cloned().collect();
-        if awake.is_empty() { endpoints } else { awake }
+        if awake.is_empty() {
+            return Candidates { endpoints, last_rests: false };
+        }
+        Candidates { last_rests: awake.last() != endpoints.last(), endpoints: awake }
     }
 
     fn rests(&self, endpoint: &Endpoint) -> bool {

@@ -228,7 +228,8 @@ impl Asked<'_> {
 
 fn grant_of(body: &[u8], asked: Instant) -> Result<Grant, UpstreamFailure> {
     let answer: TokenAnswer = serde_json::from_slice(body).map_err(|_| UpstreamFailure::Unavailable)?;
-    let token = answer.token.or(answer.access_token).filter(|token| !token.is_empty()).ok_or(UpstreamFailure::Denied)?;
+    let token =
+        answer.token.or(answer.access_token).filter(|token| !token.is_empty()).ok_or(UpstreamFailure::Denied)?;
     let life_s = answer.expires_in.unwrap_or(0).clamp(TOKEN_LIFE_MIN_S, TOKEN_LIFE_MAX_S);
     Ok(Grant {
         authorization: secret_header(&format!("Bearer {token}"))?,

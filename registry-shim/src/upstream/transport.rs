@@ -147,7 +147,11 @@ impl Transport {
     fn client_for(&self, url: &Url) -> Result<Client, TransportError> {
         let tls = self.registries.config(url).and_then(|config| config.tls.as_ref());
         let encrypted = url.scheme() == "https";
-        let key = ClientKey { encrypted, loopback: is_loopback(url), host: tls.filter(|_| encrypted).map(|_| authority(url)) };
+        let key = ClientKey {
+            encrypted,
+            loopback: is_loopback(url),
+            host: tls.filter(|_| encrypted).map(|_| authority(url)),
+        };
         let mut clients = self.clients.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(client) = clients.get(&key) {
             return Ok(client.clone());

@@ -60,8 +60,6 @@ pub struct InjectionConfig {
     pub stuck_patience: Duration,
     /// Time that a member has to answer when somebody could not reach it.
     pub question_patience: Duration,
-    /// A home that took over steps down this long after nobody asked it to coordinate.
-    pub step_down_after: Duration,
     /// How long "not found" stands for a whole blob.
     pub not_found_freshness: Duration,
 }
@@ -94,7 +92,6 @@ impl Default for InjectionConfig {
             give_up_after: Duration::from_secs(8),
             stuck_patience: Duration::from_secs(1),
             question_patience: Duration::from_secs(1),
-            step_down_after: Duration::from_secs(5),
             not_found_freshness: Duration::from_secs(10),
         }
     }

@@ -65,7 +65,7 @@ impl Default for SwarmConfig {
             busy_retry: Duration::from_millis(250),
             hedge_min: Duration::from_millis(100),
             announce_timeout: Duration::from_millis(500),
-            better_home_interval: Duration::from_secs(5),
+            better_home_interval: Duration::from_secs(2),
             followers_interval: Duration::from_secs(5),
         }
     }

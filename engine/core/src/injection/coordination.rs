@@ -73,6 +73,11 @@ impl Coordination {
         }
     }
 
+    /// No lease is given before this time.
+    pub(super) fn hold_until(&self) -> Time {
+        self.hold_until
+    }
+
     /// Adds what an announcement has.
     pub(super) fn add_available(&mut self, have: &PieceMap) {
         self.available.union(have);

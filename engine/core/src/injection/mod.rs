@@ -173,7 +173,9 @@ impl Injection {
     fn schedule(&mut self, now: Time, digest: &Digest) {
         let Some(record) = self.records.get(digest) else { return };
         if record.needs_ticks() {
-            self.timers.set_by(*digest, now + self.config.tick);
+            let tick = now + self.config.tick;
+            let due = record.listening_until().filter(|&until| until > now).map_or(tick, |until| until.min(tick));
+            self.timers.set_by(*digest, due);
         }
     }
 

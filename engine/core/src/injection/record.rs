@@ -70,6 +70,11 @@ impl Record {
         self.coordination.is_some()
     }
 
+    /// When it may give out leases, where it only listens until then.
+    pub(super) fn listening_until(&self) -> Option<Time> {
+        self.coordination.as_ref().map(Coordination::hold_until)
+    }
+
     pub(super) fn needs_ticks(&self) -> bool {
         self.coordination.is_some()
             || self.failed.is_some()
@@ -153,8 +158,11 @@ impl Record {
         // Whoever may have coordinated before has given out leases that this node does not know: it listens first.
         let is_fresh = !announcement.takeover && announcement.have.is_empty() && announcement.leases.is_empty();
         let is_one_piece = self.geometry.pieces() == 1;
+        let is_home = self.homes.rank_of(context.outbox.own()).is_some();
         let collect = match (settling, is_fresh) {
             (Settling::Joining, _) => context.config.collect_joining,
+            // No home answered: one that is only slow has another moment.
+            (_, false) if !is_home => context.config.collect * 3,
             (_, false) => context.config.collect,
             // Fetching one piece twice costs less than waiting.
             (Settling::Changed, true) if is_one_piece => Duration::ZERO,
@@ -168,8 +176,7 @@ impl Record {
     }
 
     fn answer(&mut self, context: &mut Context<'_>, to: MemberId, wants: bool) {
-        let wanters = self.participants.values().filter(|peer| peer.wants).count();
-        let refresh = context.config.refresh_for(wanters, wants);
+        let refresh = context.config.refresh_for(self.wanters(), wants);
         let peers = if wants { self.choose_peers(context.random, to) } else { Vec::new() };
         context.outbox.send(
             to,
@@ -180,6 +187,10 @@ impl Record {
                 refresh_ms: u32::try_from(refresh.as_millis()).unwrap_or(u32::MAX),
             },
         );
+    }
+
+    fn wanters(&self) -> usize {
+        self.participants.values().filter(|peer| peer.wants).count()
     }
 
     /// Random peers for `to`, a few complete holders among them.
@@ -268,9 +279,10 @@ impl Record {
             self.failed = None;
         }
         let is_first = self.homes.rank_of(context.outbox.own()) == Some(0);
+        let refresh = context.config.refresh_for(self.wanters(), true);
         if let Some(coordination) = &mut self.coordination {
             coordination.expire(context, &mut self.participants);
-            let unneeded = !is_first && context.now.since(coordination.needed_at) > context.config.step_down_after;
+            let unneeded = !is_first && context.now.since(coordination.needed_at) > refresh * 3;
             if unneeded || !self.participants.values().any(|peer| peer.wants) {
                 self.coordination = None;
             }
@@ -280,8 +292,7 @@ impl Record {
 
     /// Doubts wanters that missed several announcements, and forgets those that missed many.
     fn doubt_the_silent(&mut self, context: &mut Context<'_>) {
-        let wanters = self.participants.values().filter(|peer| peer.wants).count();
-        let refresh = context.config.refresh_for(wanters, true);
+        let refresh = context.config.refresh_for(self.wanters(), true);
         let silence = |peer: &Participant| context.now.since(peer.last_seen);
         let forgotten: Vec<_> = self
             .participants

@@ -96,10 +96,12 @@ impl Announcer {
         (recipients, now + wait)
     }
 
-    /// Homes besides the acting one that are due: all now and then, better ones more often.
+    /// Homes besides the acting one that are due: all now and then, better ones more often, and all each time while the
+    /// node coordinates for want of one that answers.
     fn other_recipients(&mut self, now: Time, wants: bool, config: &SwarmConfig) -> Vec<Recipient> {
         let interval = if wants { config.followers_interval } else { self.refresh };
-        if self.followers_told_at.is_none_or(|at| now.since(at) >= interval) {
+        let is_alone = self.rank >= self.homes.len();
+        if is_alone || self.followers_told_at.is_none_or(|at| now.since(at) >= interval) {
             self.followers_told_at = Some(now);
             self.better_tried_at = now;
             return self.others(self.homes.len());

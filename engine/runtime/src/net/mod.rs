@@ -13,3 +13,6 @@ pub(crate) mod seal;
 pub(crate) mod socket;
 pub(crate) mod tls;
 pub(crate) mod transfer;
+
+#[cfg(test)]
+mod tests;

@@ -232,6 +232,12 @@ impl Peers {
         links.by_member.insert(id, Link { serial, outbound, offers, state, end, used: clock::now() });
     }
 
+    /// Connections of either direction that are open.
+    #[cfg(test)]
+    pub(crate) fn connections(&self) -> usize {
+        self.quic.endpoint.open_connections()
+    }
+
     /// Removes a link that ended, unless another has taken its place.
     pub(crate) fn forget(&self, id: MemberId, serial: u64) {
         let mut links = crate::lock(&self.links);
@@ -347,7 +353,7 @@ fn make_room(links: &mut Links) {
 }
 
 /// Opens this node's control stream and waits for the peer's. Only then is it certain that the peer accepted us.
-async fn establish(connection: Connection) -> Result<(Established, RecvStream), DialError> {
+pub(super) async fn establish(connection: Connection) -> Result<(Established, RecvStream), DialError> {
     let broken = |error: &dyn std::fmt::Display| DialError::Stream(error.to_string());
     let mut control = connection.open_uni().await?;
     control.write_all(&STREAM_OPENING).await.map_err(|error| broken(&error))?;

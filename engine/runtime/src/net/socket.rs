@@ -103,6 +103,13 @@ impl SharedSocket {
         }
     }
 
+    /// Sends several datagrams of `segment` bytes at once, which the kernel may hand over at once as well.
+    #[cfg(test)]
+    pub(super) fn send_segmented(&self, destination: SocketAddr, contents: &[u8], segment: usize) {
+        let transmit = Transmit { destination, ecn: None, contents, segment_size: Some(segment), src_ip: None };
+        self.inner.try_send(&transmit).expect("the socket has room");
+    }
+
     fn deliver(&self, from: SocketAddr, datagram: &[u8]) {
         if datagram.len() > DATAGRAM_BYTES_MAX {
             self.metrics.gossip_rejected_packets.increment();

@@ -201,7 +201,7 @@ impl Blob {
             }
             let file = match self.writable(&mut state) {
                 Ok(file) => file,
-                Err(error) => return Err(self.count_failure(&mut state, error)),
+                Err(error) => return Err(self.count_failure(state, error)),
             };
             state.writing.push(piece);
             file
@@ -213,7 +213,7 @@ impl Blob {
         }
         state.writing.retain(|&writing| writing != piece);
         if let Err(error) = written {
-            return Err(self.count_failure(&mut state, error));
+            return Err(self.count_failure(state, error));
         }
         state.write_failures = 0;
         state.have.insert(piece);
@@ -396,12 +396,13 @@ impl Blob {
         }
     }
 
-    fn count_failure(&self, state: &mut State, error: io::Error) -> io::Error {
+    fn count_failure(&self, mut state: MutexGuard<'_, State>, error: io::Error) -> io::Error {
         state.write_failures += 1;
         tracing::warn!(digest = %self.digest, %error, failures = state.write_failures, "a piece could not be written");
         if state.write_failures >= WRITE_FAILURES_MAX {
             state.write_failures = 0;
             state.interest.end(&BlobError::Store(error.to_string()));
+            drop(state);
             self.news.tell(self);
         }
         error

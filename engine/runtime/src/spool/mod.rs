@@ -9,6 +9,8 @@
 pub(crate) mod blob;
 pub(crate) mod interest;
 mod prefix;
+#[cfg(test)]
+mod tests;
 
 use std::{
     collections::HashMap,
@@ -94,7 +96,9 @@ impl Spool {
         let geometry = Geometry::of(size).map_err(|error| BlobError::Invalid(error.to_string()))?;
         let mut garbage = Vec::new();
         let reading = self.attach(&mut crate::lock(&self.blobs), digest, geometry, source, &mut garbage);
-        garbage.iter().for_each(|path| blob::remove(path));
+        for path in &garbage {
+            blob::remove(path);
+        }
         let reading = reading?;
         let blob = reading.blob();
         self.touch(blob);

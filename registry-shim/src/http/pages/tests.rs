@@ -6,13 +6,13 @@ use super::*;
 use crate::http::server::Server;
 
 struct FakeNode {
-    members: usize,
+    members: u8,
     unreached: Vec<String>,
 }
 
 impl NodeView for FakeNode {
     fn status(&self) -> EngineStatus {
-        let member = |number: usize| (MemberId([number as u8; 16]), ([127, 0, 0, 1], 5001).into());
+        let member = |number: u8| (MemberId([number; 16]), ([127, 0, 0, 1], 5001).into());
         EngineStatus {
             id: MemberId([0; 16]),
             listen: ([127, 0, 0, 1], 5001).into(),
@@ -29,7 +29,7 @@ impl NodeView for FakeNode {
     }
 }
 
-async fn page(path: &str, members: usize, seeds: &[&str], unreached: &[&str]) -> (String, String) {
+async fn page(path: &str, members: u8, seeds: &[&str], unreached: &[&str]) -> (String, String) {
     let owned = |texts: &[&str]| texts.iter().map(|text| (*text).to_owned()).collect::<Vec<_>>();
     let node: Arc<dyn NodeView> = Arc::new(FakeNode { members, unreached: owned(unreached) });
     let requests = crate::upstream::UpstreamRequests::default();

@@ -30,7 +30,7 @@ async fn serve_memory(memory: Arc<Memory>) -> (Server, SocketAddr) {
 
 /// A blob of `size` bytes of which reading gives the first `sent` and then `end`.
 fn scripted(memory: &Memory, size: usize, sent: usize, end: End) -> (Digest, Vec<u8>) {
-    let content: Vec<u8> = (0..size).map(|position| (position / 7 % 251) as u8).collect();
+    let content: Vec<u8> = (0..=250).flat_map(|value| [value; 7]).cycle().take(size).collect();
     let digest = digest_of(&content);
     memory.publish(&by_digest("r.example", "a", ContentKind::Blob, digest), "", &content);
     memory.script(digest, &content[..sent], end);

@@ -41,9 +41,8 @@ fn nothing_at_all_is_a_cluster_of_one_on_loopback() {
 #[test]
 fn the_data_directory_follows_the_users_environment() {
     let with = |variables: &[(&str, &str)], is_root| {
-        let lookup = |name: &str| {
-            variables.iter().find(|(key, _)| *key == name).map(|(_, value)| OsString::from(value))
-        };
+        let lookup =
+            |name: &str| variables.iter().find(|(key, _)| *key == name).map(|(_, value)| OsString::from(value));
         Settings::load(NodeArgs::default(), lookup, is_root).map(|settings| settings.data_dir)
     };
     assert_eq!(with(&[("XDG_DATA_HOME", "/x"), ("HOME", "/h")], true).unwrap(), Path::new("/x/shoal"));
@@ -97,7 +96,8 @@ json = true
 #[test]
 fn flags_come_before_the_file() {
     let file = "listen = '127.0.0.1:1'\nzone = 'file'\njoin = 'f:1'\njson = true\nupload_limit = '1MB'\n";
-    let flags = ["--listen", "127.0.0.1:2", "--join", "a:1,b:2", "--join", "c:3", "--json=false", "--upload-limit", "2MB"];
+    let flags =
+        ["--listen", "127.0.0.1:2", "--join", "a:1,b:2", "--join", "c:3", "--json=false", "--upload-limit", "2MB"];
     let settings = load(&flags, &[], file).unwrap();
     assert_eq!(settings.listen.port(), 2);
     assert_eq!(settings.zone, "file");

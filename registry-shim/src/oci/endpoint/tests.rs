@@ -43,11 +43,7 @@ impl Fixture {
         }
         let response = self.endpoint.answer(request.body(Body::empty()).unwrap()).await;
         let (parts, body) = response.into_parts();
-        Read {
-            status: parts.status.as_u16(),
-            headers: parts.headers,
-            body: to_bytes(body, usize::MAX).await.unwrap(),
-        }
+        Read { status: parts.status.as_u16(), headers: parts.headers, body: to_bytes(body, usize::MAX).await.unwrap() }
     }
 }
 
@@ -223,7 +219,10 @@ async fn what_a_manifest_names_needs_no_further_question() {
     assert_eq!(fixture.memory.resolutions(), 1);
     let opened = fixture.memory.opened.lock().unwrap();
     let source = opened.last().unwrap().source.clone().unwrap();
-    assert_eq!((source.registry.as_str(), source.repository.as_str(), source.kind), ("r.example", "a", ContentKind::Blob));
+    assert_eq!(
+        (source.registry.as_str(), source.repository.as_str(), source.kind),
+        ("r.example", "a", ContentKind::Blob)
+    );
     let source = opened.first().unwrap().source.clone().unwrap();
     assert_eq!((source.kind, source.media_type.as_str()), (ContentKind::Manifest, MANIFEST_TYPE));
 }

@@ -42,7 +42,8 @@ async fn a_head_tells_all_there_is_to_know() {
 async fn where_a_head_says_too_little_the_manifest_is_read() {
     // No digest and no type; HEAD not allowed at all.
     let silent = |_: &Asked| Response::new(Body::from(index()));
-    let refusing = |asked: &Asked| if asked.method == "HEAD" { status(405) } else { Response::new(Body::from(index())) };
+    let refusing =
+        |asked: &Asked| if asked.method == "HEAD" { status(405) } else { Response::new(Body::from(index())) };
     for registry in [FakeRegistry::start(silent).await, FakeRegistry::start(refusing).await] {
         assert_eq!(resolve(&tag(&registry.name(), "a/b", "latest")).await, Ok(index_descriptor()));
         let methods: Vec<_> = registry.asked().into_iter().map(|asked| asked.method).collect();
@@ -59,10 +60,13 @@ async fn content_with_another_digest_is_refused() {
     })
     .await;
     assert_eq!(resolve(&asked_for(&by_header)).await, Err(UpstreamFailure::WrongContent));
-    let by_body = FakeRegistry::start(|asked| {
-        if asked.method == "HEAD" { status(405) } else { Response::new(Body::from(index())) }
-    })
-    .await;
+    let by_body =
+        FakeRegistry::start(
+            |asked| {
+                if asked.method == "HEAD" { status(405) } else { Response::new(Body::from(index())) }
+            },
+        )
+        .await;
     assert_eq!(resolve(&asked_for(&by_body)).await, Err(UpstreamFailure::WrongContent));
 }
 
@@ -83,24 +87,41 @@ async fn the_size_of_a_blob_is_told_by_a_head_or_by_its_first_byte() {
     assert_eq!(resolve(&name(&head)).await, Ok(descriptor.clone()));
     assert_eq!(head.asked().len(), 1);
 
-    let refusing = FakeRegistry::start(|asked| {
-        if asked.method == "HEAD" { status(405) } else { serve_range(b"0123456789", asked) }
-    })
-    .await;
+    let refusing =
+        FakeRegistry::start(
+            |asked| {
+                if asked.method == "HEAD" { status(405) } else { serve_range(b"0123456789", asked) }
+            },
+        )
+        .await;
     assert_eq!(resolve(&name(&refusing)).await, Ok(descriptor.clone()));
     assert_eq!(refusing.asked()[1].header(header::RANGE), "bytes=0-0");
 
     // Object storage whose signed links are for GET only.
-    let storage = FakeRegistry::start(|asked| {
-        if asked.method == "HEAD" { status(403) } else { serve_range(b"0123456789", asked) }
-    })
-    .await;
+    let storage =
+        FakeRegistry::start(
+            |asked| {
+                if asked.method == "HEAD" { status(403) } else { serve_range(b"0123456789", asked) }
+            },
+        )
+        .await;
     let to = format!("http://{}/signed", storage.name());
     let redirecting = FakeRegistry::start(move |_| {
         Response::builder().status(307).header(header::LOCATION, &to).body(Body::empty()).unwrap()
     })
     .await;
     assert_eq!(resolve(&name(&redirecting)).await, Ok(descriptor));
+}
+
+#[tokio::test]
+async fn a_registry_that_fails_over_a_blob_asked_for_as_a_manifest_does_not_have_the_manifest() {
+    let registry = FakeRegistry::start(|asked| {
+        if asked.path.contains("/blobs/") { Response::new(Body::from("0123456789")) } else { status(500) }
+    })
+    .await;
+    let name = by_digest(&registry.name(), "a", ContentKind::Manifest, any_digest());
+    assert_eq!(resolve(&name).await, Err(UpstreamFailure::NotFound));
+    assert_eq!(resolve(&tag(&registry.name(), "a", "1")).await, Err(UpstreamFailure::Unavailable));
 }
 
 #[tokio::test]

@@ -120,7 +120,8 @@ async fn each_refusal_is_told_apart() {
         let registry = FakeRegistry::start(move |_| status(code)).await;
         assert_eq!(fetch(&registry, 0..5).await.err(), Some(failure), "{code}");
     }
-    let limited = |_: &Asked| Response::builder().status(429).header(header::RETRY_AFTER, 7).body(Body::empty()).unwrap();
+    let limited =
+        |_: &Asked| Response::builder().status(429).header(header::RETRY_AFTER, 7).body(Body::empty()).unwrap();
     let registry = FakeRegistry::start(limited).await;
     assert_eq!(fetch(&registry, 0..5).await.err(), Some(UpstreamFailure::RateLimited { retry_after_s: 7 }));
 }

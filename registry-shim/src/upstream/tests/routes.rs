@@ -48,9 +48,11 @@ async fn a_challenge_of_another_host_gets_no_login() {
 #[tokio::test]
 async fn a_redirect_on_the_same_host_keeps_the_login() {
     let registry = FakeRegistry::start(|asked| match (asked.authorization(), asked.path.as_str()) {
-        ("", _) => {
-            Response::builder().status(401).header(header::WWW_AUTHENTICATE, "Basic realm=x").body(Body::empty()).unwrap()
-        }
+        ("", _) => Response::builder()
+            .status(401)
+            .header(header::WWW_AUTHENTICATE, "Basic realm=x")
+            .body(Body::empty())
+            .unwrap(),
         (_, "/moved") => serve_range(CONTENT, asked),
         _ => redirect_to(301, "/moved".to_owned())(asked),
     })
@@ -91,6 +93,19 @@ async fn the_last_answer_counts() {
     let itself = FakeRegistry::start(|_| status(404)).await;
     let registries = format!("mirrors:\n  {}:\n    endpoint: ['http://{}']\n", itself.name(), mirror.name());
     assert_eq!(fetch(&client_for(&registries), &itself.name()).await, Err(UpstreamFailure::NotFound));
+}
+
+#[tokio::test]
+async fn while_the_registry_itself_rests_a_mirror_without_the_content_proves_nothing() {
+    let dead = TcpListener::bind("127.0.0.1:0").await.unwrap().local_addr().unwrap();
+    let mirror = FakeRegistry::start(|_| status(404)).await;
+    let registries = format!("mirrors:\n  {dead}:\n    endpoint: ['http://{}']\n", mirror.name());
+    let client = client_for(&registries);
+    for _ in 0..2 {
+        let resolved = client.resolve(&tag(&dead.to_string(), "a", "1")).await;
+        assert_eq!(resolved, Err(UpstreamFailure::Unavailable));
+    }
+    assert_eq!(mirror.asked().len(), 2);
 }
 
 #[tokio::test(start_paused = true)]

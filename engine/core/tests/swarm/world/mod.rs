@@ -141,12 +141,20 @@ pub(crate) struct World {
     pub(crate) upstream_bytes: u64,
     pub(crate) upstream_questions: u64,
     pub(crate) upstream_failure: Option<UpstreamFailure>,
+    /// How long the upstream takes to answer a question.
+    pub(crate) answers_take: Duration,
+    /// Who asked the upstream last.
+    pub(crate) asked_by: Option<usize>,
+    /// Whether whole blobs turn out wrong.
+    pub(crate) corrupt: bool,
     pub(crate) duplicates: u64,
     pub(crate) control_messages: u64,
     uploads: u64,
     sizes: BTreeMap<Digest, u64>,
     trace: Option<blake3::Hasher>,
     seed: u64,
+    /// Prints leases and crashes as they happen.
+    pub(crate) tells: bool,
 }
 
 const LATENCY: Duration = Duration::from_micros(300);
@@ -155,6 +163,11 @@ const VERIFYING: Duration = Duration::from_millis(1);
 fn address(index: usize) -> SocketAddr {
     let index = u32::try_from(index).expect("few nodes");
     SocketAddr::V4(SocketAddrV4::new(Ipv4Addr::from(0x0a00_0001 + index), 5001))
+}
+
+fn index_at(address: SocketAddr) -> Option<usize> {
+    let SocketAddr::V4(address) = address else { return None };
+    usize::try_from(u32::from(*address.ip()).checked_sub(0x0a00_0001)?).ok()
 }
 
 fn record(index: usize, generation: u64) -> MemberRecord {
@@ -183,12 +196,16 @@ impl World {
             upstream_bytes: 0,
             upstream_questions: 0,
             upstream_failure: None,
+            answers_take: Duration::from_millis(20),
+            asked_by: None,
+            corrupt: false,
             duplicates: 0,
             control_messages: 0,
             uploads: 0,
             sizes: BTreeMap::new(),
             trace: None,
             seed,
+            tells: false,
             setting,
         };
         for index in 0..world.setting.nodes {
@@ -257,6 +274,9 @@ impl World {
     }
 
     pub(crate) fn crash(&mut self, index: usize) {
+        if self.tells {
+            println!("{:?} node {index} crashes", self.now);
+        }
         let member = &mut self.members[index];
         member.is_up = false;
         member.life += 1;
@@ -282,12 +302,15 @@ impl World {
         Geometry::of(self.sizes[digest]).expect("small blobs")
     }
 
-    pub(crate) fn index_of(&self, id: MemberId) -> usize {
-        self.by_id[&id]
+    /// The homes of a blob among the nodes that are up, the coordinating one first.
+    pub(crate) fn homes_of(&self, digest: &Digest) -> Vec<usize> {
+        let up = self.members.iter().filter(|member| member.is_up).map(|member| member.node.id());
+        shoal_core::homes_of(digest, up).into_iter().map(|home| self.by_id[&home]).collect()
     }
 
-    pub(crate) fn random(&mut self) -> &mut Stream {
-        &mut self.random
+    /// The node that coordinates a blob.
+    pub(crate) fn home_of(&self, digest: &Digest) -> usize {
+        self.homes_of(digest)[0]
     }
 
     pub(crate) fn run_for(&mut self, time: Duration) {
@@ -329,6 +352,11 @@ impl World {
             }
             Event::Delivered { transfer, uploader, upload } => self.deliver(index, transfer, uploader, upload),
             Event::Fetched { lease } => self.fetched(index, lease),
+            Event::Verified { digest } if self.corrupt => {
+                let pieces = self.geometry(&digest).pieces();
+                self.members[index].store.insert(digest, PieceMap::empty(pieces));
+                self.input(index, Input::Corrupt { digest });
+            }
             Event::Verified { digest } => {
                 let now = self.now;
                 self.members[index].finished.entry(digest).or_insert(now);
@@ -374,7 +402,8 @@ impl World {
             Output::AskUpstream { lookup, name } => {
                 self.upstream_questions += 1;
                 let outcome = self.upstream_answer(&name);
-                self.after(index, Duration::from_millis(20), Event::Input(Input::UpstreamSaid { lookup, outcome }));
+                self.asked_by = Some(index);
+                self.after(index, self.answers_take, Event::Input(Input::UpstreamSaid { lookup, outcome }));
             }
             Output::RequestPiece { transfer, from, digest, piece, urgency } => {
                 let member = &mut self.members[index];
@@ -388,6 +417,10 @@ impl World {
             Output::Serve { upload } => self.serve(index, upload),
             Output::Refuse { upload, refusal } => self.refuse(index, upload, refusal),
             Output::FetchUpstream { lease, digest, first, count } => {
+                if self.tells {
+                    let home = self.by_id[&lease.home];
+                    println!("{:?} home {home} leases {}..{} to {index}", self.now, first.0, first.0 + count);
+                }
                 self.members[index].fetches.insert(lease, Fetch { digest, next: first.0, end: first.0 + count });
                 self.start_fetch(index, lease, count);
             }
@@ -412,7 +445,7 @@ impl World {
     }
 
     fn send_gossip(&mut self, index: usize, to: SocketAddr, packet: shoal_wire::gossip::GossipPacket) {
-        let Some(target) = (0..self.members.len()).find(|&other| address(other) == to) else { return };
+        let Some(target) = index_at(to).filter(|&index| index < self.members.len()) else { return };
         if self.chance(self.setting.gossip_loss) {
             return;
         }

@@ -1,0 +1,140 @@
+//! What fails, and what a user notices of it.
+
+use std::time::Duration;
+
+use shoal_core::event::Input;
+use shoal_wire::{control::UpstreamFailure, digest::Digest};
+
+use crate::world::{Setting, World};
+
+const MIB: u64 = 1024 * 1024;
+
+/// Eight nodes in the middle of a pull of 50 MiB.
+fn mid_pull(setting: Setting, seed: u64) -> (World, Digest) {
+    let mut world = World::new(setting, seed);
+    world.form();
+    let digest = world.blob(50 * MIB);
+    (0..world.members.len()).for_each(|node| world.want(node, digest));
+    let half = world.geometry(&digest).pieces() / 2;
+    let is_half = |world: &World| world.members[0].store[&digest].count() >= half;
+    assert!(world.run_until(Duration::from_secs(30), is_half), "seed {seed}");
+    (world, digest)
+}
+
+fn all_finish(world: &mut World, digest: Digest, within: Duration) -> bool {
+    world.run_until(within, |world| world.finished(&digest) == world.up())
+}
+
+fn copies(world: &World) -> f64 {
+    world.upstream_bytes as f64 / (50 * MIB) as f64
+}
+
+#[test]
+fn the_coordinating_home_dies_in_mid_pull() {
+    for seed in 0..10 {
+        let (mut world, digest) = mid_pull(Setting::default(), seed);
+        let home = world.home_of(&digest);
+        world.crash(home);
+        assert!(all_finish(&mut world, digest, Duration::from_secs(30)), "seed {seed}");
+        assert!(copies(&world) < 1.3, "seed {seed}: {} copies", copies(&world));
+    }
+}
+
+#[test]
+fn all_homes_die_at_once() {
+    for seed in 0..5 {
+        let (mut world, digest) = mid_pull(Setting { nodes: 12, ..Setting::default() }, seed);
+        for _ in 0..3 {
+            let home = world.home_of(&digest);
+            world.crash(home);
+        }
+        assert!(all_finish(&mut world, digest, Duration::from_secs(60)), "seed {seed}");
+    }
+}
+
+#[test]
+fn the_node_that_serves_most_dies_in_mid_pull() {
+    for seed in 0..10 {
+        let (mut world, digest) = mid_pull(Setting::default(), seed);
+        let busiest = (0..8).max_by_key(|&node| world.members[node].served).expect("eight nodes");
+        world.crash(busiest);
+        assert!(all_finish(&mut world, digest, Duration::from_secs(30)), "seed {seed}");
+        assert!(copies(&world) < 1.3, "seed {seed}: {} copies", copies(&world));
+    }
+}
+
+#[test]
+fn an_upstream_without_ranges_is_read_about_once() {
+    let mut world = World::new(Setting { ranges: false, ..Setting::default() }, 1);
+    world.form();
+    let digest = world.blob(50 * MIB);
+    (0..8).for_each(|node| world.want(node, digest));
+    assert!(all_finish(&mut world, digest, Duration::from_secs(30)));
+    assert!(copies(&world) <= 1.02, "{} copies", copies(&world));
+}
+
+/// Nobody has the blob, and the upstream answers with `failure`: what each node's reader is told, and when.
+fn upstream_fails(failure: UpstreamFailure) -> (Vec<UpstreamFailure>, Duration) {
+    let mut world = World::new(Setting { nodes: 4, ..Setting::default() }, 2);
+    world.form();
+    let digest = world.blob(50 * MIB);
+    world.upstream_failure = Some(failure);
+    let start = world.now;
+    (0..4).for_each(|node| world.want(node, digest));
+    let all_failed = |world: &World| world.members.iter().all(|member| member.failed.contains_key(&digest));
+    assert!(world.run_until(Duration::from_secs(15), all_failed), "{failure:?}: not told within 15 s");
+    let told = world.members.iter().map(|member| member.failed[&digest]).collect();
+    (told, world.now.since(start))
+}
+
+#[test]
+fn readers_are_told_why_the_upstream_fails_and_soon() {
+    let final_at_once = [UpstreamFailure::NotFound, UpstreamFailure::Denied, UpstreamFailure::NoUpstream];
+    for failure in final_at_once {
+        let (told, after) = upstream_fails(failure);
+        assert_eq!(told, [failure; 4]);
+        assert!(after < Duration::from_secs(2), "{failure:?} took {after:?}");
+    }
+    for failure in [UpstreamFailure::Unavailable, UpstreamFailure::RateLimited { retry_after_s: 30 }] {
+        let (told, after) = upstream_fails(failure);
+        assert_eq!(told, [failure; 4]);
+        assert!(after < Duration::from_secs(10), "{failure:?} took {after:?}");
+    }
+}
+
+#[test]
+fn an_upstream_that_comes_back_is_used_again() {
+    let (mut world, digest) = mid_pull(Setting::default(), 3);
+    world.upstream_failure = Some(UpstreamFailure::Unavailable);
+    world.run_for(Duration::from_secs(4));
+    world.upstream_failure = None;
+    assert!(all_finish(&mut world, digest, Duration::from_secs(30)));
+}
+
+#[test]
+fn a_blob_whose_whole_is_wrong_is_fetched_again_and_given_up_in_the_end() {
+    let mut world = World::new(Setting { nodes: 1, ..Setting::default() }, 4);
+    world.form();
+    let digest = world.blob(2 * MIB);
+    world.corrupt = true;
+    world.want(0, digest);
+    let given_up = |world: &World| world.members[0].failed.contains_key(&digest);
+    assert!(world.run_until(Duration::from_secs(30), given_up));
+    assert_eq!(world.members[0].failed[&digest], UpstreamFailure::WrongContent);
+    assert_eq!(world.upstream_bytes, 3 * 2 * MIB, "tried three times");
+}
+
+#[test]
+fn a_reader_that_goes_away_gives_back_its_leases() {
+    let mut world = World::new(Setting { nodes: 3, ..Setting::default() }, 5);
+    world.form();
+    let digest = world.blob(20 * MIB);
+    world.want(0, digest);
+    world.run_for(Duration::from_millis(200));
+    world.want(1, digest);
+    world.run_for(Duration::from_millis(100));
+    world.input(0, Input::Unwant { digest });
+    let done = |world: &World| world.members[1].finished.contains_key(&digest);
+    assert!(world.run_until(Duration::from_secs(20), done));
+    assert!(!world.members[0].finished.contains_key(&digest));
+}

@@ -1,0 +1,5 @@
+//! Real endpoints on loopback; the tests play the core.
+
+mod handshake;
+mod hostile;
+mod pieces;

@@ -1,0 +1,353 @@
+//! The spool: order, verification, restarts, eviction, failing disks, and what the core is told.
+
+use std::{fs::File, path::Path, sync::Arc};
+
+use futures_util::{FutureExt, StreamExt};
+use proptest::prelude::*;
+use shoal_core::event::Input;
+use shoal_wire::{
+    geometry::PieceIndex,
+    ids::{MemberId, PieceHash},
+    transfer::Voucher,
+};
+use tempfile::TempDir;
+use tokio_util::task::TaskTracker;
+
+use super::{
+    Spool,
+    blob::{Blob, PrefixRun, Stored},
+    interest::Reading,
+};
+use crate::{
+    engine::BlobError,
+    metrics::Metrics,
+    pool::Pool,
+    reader::BlobReader,
+    testing::{content, piece_of, sha256, source},
+};
+
+const PIECE: usize = 256 * 1024;
+
+fn open(directory: &TempDir, limit_bytes: u64) -> Spool {
+    Spool::open(directory.path(), limit_bytes, Arc::default()).expect("the spool opens")
+}
+
+fn voucher() -> Voucher {
+    Voucher { injector: MemberId([1; 16]), hash: PieceHash([2; 32]), signature: vec![3; 64] }
+}
+
+fn want(spool: &Spool, bytes: &[u8]) -> Reading {
+    spool.read(sha256(bytes), bytes.len() as u64, Some(source())).expect("it can be read")
+}
+
+/// Stores one piece as a download does.
+fn put(blob: &Blob, bytes: &[u8], piece: u32) -> PrefixRun {
+    let piece = PieceIndex(piece);
+    let part = piece_of(bytes, piece);
+    assert_eq!(blob.store(piece, &part, &voucher()).expect("the disk works"), Stored::New);
+    if blob.announce(piece) {
+        blob.run_prefix(Some((piece, &part))).expect("the disk works")
+    } else {
+        PrefixRun::Waiting
+    }
+}
+
+fn fill(blob: &Blob, bytes: &[u8]) -> PrefixRun {
+    (0..blob.geometry().pieces()).map(|piece| put(blob, bytes, piece)).last().expect("at least one piece")
+}
+
+fn hold(spool: &Spool, bytes: &[u8]) -> Arc<Blob> {
+    let reading = want(spool, bytes);
+    assert_eq!(fill(reading.blob(), bytes), PrefixRun::Verified);
+    reading.blob().clone()
+}
+
+fn reader(reading: Reading) -> BlobReader {
+    BlobReader::new(reading, Pool::new(TaskTracker::new()), None)
+}
+
+async fn read_all(mut reader: BlobReader) -> Result<Vec<u8>, BlobError> {
+    let mut bytes = Vec::new();
+    while let Some(chunk) = reader.next().await {
+        bytes.extend_from_slice(&chunk?);
+    }
+    Ok(bytes)
+}
+
+fn names(inputs: &[Input]) -> Vec<&'static str> {
+    let name = |input: &Input| match input {
+        Input::Want { can_lease: true, .. } => "want and lease",
+        Input::Want { .. } => "want",
+        Input::Unwant { .. } => "unwant",
+        Input::Hold { .. } => "hold",
+        Input::Dropped { .. } => "dropped",
+        Input::Demand { .. } => "demand",
+        Input::Verified { .. } => "verified",
+        Input::Corrupt { .. } => "corrupt",
+        _ => "another",
+    };
+    inputs.iter().map(name).collect()
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(24))]
+
+    #[test]
+    fn pieces_in_any_order_verify_exactly_once_all_are_there(order in Just((0..7u32).collect::<Vec<_>>()).prop_shuffle()) {
+        let directory = tempfile::tempdir().expect("a directory");
+        let spool = open(&directory, 1 << 30);
+        let bytes = content(6 * PIECE + 777, 1);
+        let reading = want(&spool, &bytes);
+        let (last, first) = order.split_last().expect("seven pieces");
+        for &piece in first {
+            prop_assert_eq!(put(reading.blob(), &bytes, piece), PrefixRun::Waiting);
+        }
+        prop_assert_eq!(spool.held(&sha256(&bytes)), None);
+        prop_assert_eq!(put(reading.blob(), &bytes, *last), PrefixRun::Verified);
+        prop_assert_eq!(spool.held(&sha256(&bytes)), Some(bytes.len() as u64));
+        let path = directory.path().join("spool/sha256").join(sha256(&bytes).hex());
+        prop_assert!(std::fs::read(path).expect("the blob has its name") == bytes);
+    }
+}
+
+#[test]
+fn sha512_blobs_verify_too() {
+    let directory = tempfile::tempdir().expect("a directory");
+    let spool = open(&directory, 1 << 30);
+    let bytes = content(PIECE + 1, 2);
+    let digest = shoal_wire::digest::Digest::Sha512(<sha2::Sha512 as sha2::Digest>::digest(&bytes).into());
+    let reading = spool.read(digest, bytes.len() as u64, None).expect("it can be read");
+    assert_eq!(fill(reading.blob(), &bytes), PrefixRun::Verified);
+}
+
+#[test]
+fn a_piece_is_stored_once() {
+    let directory = tempfile::tempdir().expect("a directory");
+    let spool = open(&directory, 1 << 30);
+    let bytes = content(2 * PIECE, 1);
+    let reading = want(&spool, &bytes);
+    put(reading.blob(), &bytes, 1);
+    let again = reading.blob().store(PieceIndex(1), &piece_of(&bytes, PieceIndex(1)), &voucher());
+    assert_eq!(again.expect("the disk works"), Stored::Duplicate);
+    assert_eq!(spool.metrics.spool_bytes.get(), i64::try_from(PIECE).expect("small"));
+}
+
+#[tokio::test]
+async fn bytes_leave_in_order_and_the_last_piece_only_once_the_digest_holds() {
+    let directory = tempfile::tempdir().expect("a directory");
+    let spool = open(&directory, 1 << 30);
+    let bytes = content(2 * PIECE + 5, 1);
+    let reading = want(&spool, &bytes);
+    let blob = reading.blob().clone();
+    let mut reader = reader(reading);
+    put(&blob, &bytes, 1);
+    assert!(reader.next().now_or_never().is_none(), "the first piece is not there");
+    put(&blob, &bytes, 0);
+    for expected in bytes[..2 * PIECE].chunks(PIECE) {
+        assert!(reader.next().await.expect("a chunk").expect("good") == expected);
+    }
+    let last = piece_of(&bytes, PieceIndex(2));
+    blob.store(PieceIndex(2), &last, &voucher()).expect("the disk works");
+    assert!(reader.next().now_or_never().is_none(), "stored, but the digest has not been compared");
+    assert!(blob.announce(PieceIndex(2)));
+    assert_eq!(blob.run_prefix(None).expect("the disk works"), PrefixRun::Verified);
+    assert!(reader.next().await.expect("a chunk").expect("good") == last);
+    assert!(reader.next().await.is_none());
+}
+
+#[tokio::test]
+async fn a_corrupt_blob_never_looks_complete_and_begins_again() {
+    let directory = tempfile::tempdir().expect("a directory");
+    let spool = open(&directory, 1 << 30);
+    let bytes = content(2 * PIECE + 5, 1);
+    let reading = want(&spool, &bytes);
+    let blob = reading.blob().clone();
+    let mut reader = reader(reading);
+    assert_eq!(names(&spool.news().drain()), ["want and lease"]);
+    let wrong = [&bytes[..2 * PIECE], b"wrong"].concat();
+    assert_eq!(fill(&blob, &wrong), PrefixRun::Corrupt);
+    assert_eq!(reader.next().await, Some(Err(BlobError::Corrupt)), "though its first bytes were right");
+    assert!(reader.next().await.is_none());
+    assert_eq!(names(&spool.news().drain()), ["corrupt", "unwant"]);
+    assert!(!blob.has(PieceIndex(0)), "all pieces are discarded");
+    assert_eq!(spool.metrics.spool_bytes.get(), 0);
+
+    let again = want(&spool, &bytes);
+    assert_eq!(fill(again.blob(), &bytes), PrefixRun::Verified);
+    assert!(read_all(self::reader(again)).await.expect("good") == bytes);
+}
+
+#[tokio::test]
+async fn a_restart_keeps_good_blobs_and_removes_the_rest() {
+    let directory = tempfile::tempdir().expect("a directory");
+    let spool = open(&directory, 1 << 30);
+    let (good, damaged, partial) = (content(PIECE + 1, 1), content(PIECE + 1, 2), content(PIECE + 1, 3));
+    hold(&spool, &good);
+    hold(&spool, &damaged);
+    let reading = want(&spool, &partial);
+    put(reading.blob(), &partial, 0);
+    let folder = directory.path().join("spool/sha256");
+    std::fs::write(folder.join(sha256(&damaged).hex()), vec![0; PIECE + 1]).expect("written");
+    std::fs::write(folder.join("not-a-digest"), b"").expect("written");
+    drop((reading, spool));
+
+    let spool = open(&directory, 1 << 30);
+    assert_eq!(spool.held(&sha256(&good)), None, "nothing is held before it is verified");
+    let early = want(&spool, &good);
+    let waiting = want(&spool, &damaged);
+    assert_eq!(names(&spool.news().drain()), [""; 0]);
+    for blob in spool.unchecked() {
+        blob.check();
+    }
+    let mut told = names(&spool.news().drain());
+    told.sort_unstable();
+    assert_eq!(told, ["hold", "want and lease"], "the damaged one is wanted again by who waits for it");
+    assert!(read_all(reader(early)).await.expect("good") == good);
+    assert_eq!(fill(waiting.blob(), &damaged), PrefixRun::Verified);
+    assert!(!folder.join(format!("{}.partial", sha256(&partial).hex())).exists());
+    assert!(folder.join("not-a-digest").exists(), "what is not ours is left alone");
+}
+
+#[test]
+fn the_least_recently_used_unread_blob_goes_first() {
+    let directory = tempfile::tempdir().expect("a directory");
+    let size = PIECE + 1;
+    let spool = open(&directory, 2 * size as u64);
+    let blobs: Vec<_> = (1..=3).map(|seed| content(size, seed)).collect();
+    let read = want(&spool, &blobs[0]);
+    fill(read.blob(), &blobs[0]);
+    hold(&spool, &blobs[1]);
+    spool.news().drain();
+    hold(&spool, &blobs[2]);
+    assert!(spool.is_over_limit());
+    spool.evict();
+    let held: Vec<_> = blobs.iter().map(|bytes| spool.held(&sha256(bytes)).is_some()).collect();
+    assert_eq!(held, [true, false, true], "the first is being read");
+    assert!(names(&spool.news().drain()).contains(&"dropped"));
+    assert!(!is_on_disk(&directory, &blobs[1]));
+    drop(read);
+    hold(&spool, &blobs[1]);
+    spool.evict();
+    assert_eq!(spool.held(&sha256(&blobs[0])), None, "read no more, and used before the others");
+    assert!(!spool.is_over_limit());
+}
+
+fn is_on_disk(directory: &TempDir, bytes: &[u8]) -> bool {
+    let hex = sha256(bytes).hex();
+    let folder = std::fs::read_dir(directory.path().join("spool/sha256")).expect("the folder");
+    folder.filter_map(Result::ok).any(|entry| entry.file_name().to_string_lossy().starts_with(&hex))
+}
+
+#[tokio::test]
+async fn a_disk_that_fails_fails_pieces_and_then_the_readers() {
+    let directory = tempfile::tempdir().expect("a directory");
+    let spool = open(&directory, 1 << 30);
+    let bytes = content(2 * PIECE, 1);
+    let reading = want(&spool, &bytes);
+    let blob = reading.blob().clone();
+    let mut reader = reader(reading);
+    blob.replace_file(File::open(Path::new("/dev/null")).expect("a file that cannot be written"));
+    let part = piece_of(&bytes, PieceIndex(0));
+    for _ in 0..3 {
+        assert!(reader.next().now_or_never().is_none(), "one failure is not the end");
+        assert!(blob.store(PieceIndex(0), &part, &voucher()).is_err());
+    }
+    assert!(matches!(reader.next().await, Some(Err(BlobError::Store(_)))));
+    assert!(!blob.has(PieceIndex(0)));
+}
+
+#[test]
+fn a_folder_that_is_gone_is_said() {
+    let directory = tempfile::tempdir().expect("a directory");
+    let spool = open(&directory, 1 << 30);
+    std::fs::remove_dir_all(directory.path().join("spool/sha256")).expect("removed");
+    let opened = spool.read(sha256(b"x"), 1, None);
+    assert!(matches!(opened.map(|_| ()), Err(BlobError::Store(_))));
+}
+
+#[test]
+fn a_size_that_contradicts_what_is_known_is_refused() {
+    let directory = tempfile::tempdir().expect("a directory");
+    let spool = open(&directory, 1 << 30);
+    let bytes = content(1000, 1);
+    let reading = want(&spool, &bytes);
+    assert!(matches!(spool.read(sha256(&bytes), 999, None).map(|_| ()), Err(BlobError::Invalid(_))));
+    drop(reading);
+    drop(spool.read(sha256(&bytes), 999, None).expect("nobody reads it, so the first word was not better"));
+    hold(&spool, &bytes);
+    assert!(matches!(spool.read(sha256(&bytes), 999, None).map(|_| ()), Err(BlobError::Invalid(_))));
+}
+
+#[test]
+fn the_core_is_told_what_holds_and_nothing_twice() {
+    let directory = tempfile::tempdir().expect("a directory");
+    let spool = open(&directory, 1 << 30);
+    let bytes = content(2 * PIECE, 1);
+    let size = bytes.len() as u64;
+    let first = spool.read(sha256(&bytes), size, None).expect("it can be read");
+    assert_eq!(names(&spool.news().drain()), ["want"]);
+    let second = want(&spool, &bytes);
+    assert_eq!(names(&spool.news().drain()), ["want and lease"], "a source is new");
+    drop(first);
+    assert_eq!(names(&spool.news().drain()), [""; 0]);
+    drop(second);
+    let third = want(&spool, &bytes);
+    assert_eq!(names(&spool.news().drain()), [""; 0], "wanted before and after");
+    put(third.blob(), &bytes, 1);
+    drop(third);
+    assert_eq!(names(&spool.news().drain()), ["unwant"]);
+    let fourth = want(&spool, &bytes);
+    let inputs = spool.news().drain();
+    assert!(matches!(&inputs[..], [Input::Want { have, .. }] if have.count() == 1), "pieces are kept: {inputs:?}");
+    put(fourth.blob(), &bytes, 0);
+    assert_eq!(names(&spool.news().drain()), ["verified"]);
+    drop(fourth);
+    assert_eq!(names(&spool.news().drain()), [""; 0]);
+}
+
+#[tokio::test]
+async fn readers_of_parts_demand_the_pieces_under_their_cursors() {
+    let directory = tempfile::tempdir().expect("a directory");
+    let spool = open(&directory, 1 << 30);
+    let bytes = content(8 * PIECE, 1);
+    let piece = PIECE as u64;
+    let reading = want(&spool, &bytes);
+    let blob = reading.blob().clone();
+    let mut part = BlobReader::new(reading, Pool::new(TaskTracker::new()), Some(4 * piece + 10..6 * piece));
+    assert!(part.next().now_or_never().is_none());
+    let inputs = spool.news().drain();
+    let demanded = vec![PieceIndex(4), PieceIndex(5)];
+    assert!(
+        matches!(&inputs[..], [Input::Want { .. }, Input::Demand { pieces, .. }] if *pieces == demanded),
+        "{inputs:?}"
+    );
+    put(&blob, &bytes, 4);
+    let chunk = part.next().await.expect("a chunk").expect("good");
+    assert!(chunk == bytes[4 * PIECE + 10..5 * PIECE]);
+    drop(part);
+    assert_eq!(names(&spool.news().drain()), ["unwant"]);
+}
+
+#[tokio::test]
+async fn unfinished_blobs_are_bounded() {
+    let directory = tempfile::tempdir().expect("a directory");
+    let spool = open(&directory, 1 << 30);
+    let digest = |number: usize| sha256(&number.to_le_bytes());
+    let mut readings: Vec<_> =
+        (0..super::PARTIAL_MAX).map(|number| spool.read(digest(number), 8, None).expect("there is room")).collect();
+    let most = super::PARTIAL_MAX;
+    assert!(matches!(spool.read(digest(most), 8, None).map(|_| ()), Err(BlobError::Store(_))));
+    drop(readings.swap_remove(7));
+    drop(spool.read(digest(most), 8, None).expect("an unread one made room"));
+    assert!(spool.get(&digest(7)).is_none());
+}
+
+#[tokio::test]
+async fn stopping_ends_all_readers() {
+    let directory = tempfile::tempdir().expect("a directory");
+    let spool = Spool::open(directory.path(), 1 << 30, Arc::<Metrics>::default()).expect("the spool opens");
+    let mut reader = reader(want(&spool, &content(PIECE, 1)));
+    assert!(reader.next().now_or_never().is_none());
+    spool.stop();
+    assert_eq!(reader.next().await, Some(Err(BlobError::Stopping)));
+}
