@@ -187,13 +187,15 @@ mod tests {
         Path::new(&format!("/proc/{pid}")).exists()
     }
 
-    #[test]
-    fn a_process_that_ignores_sigterm_is_killed_and_reaped_when_dropped() {
+    #[tokio::test]
+    async fn a_process_that_ignores_sigterm_is_killed_and_reaped_when_dropped() {
         let stage = stage();
-        let process =
-            Process::start(&stage, "deaf", &shell("trap '' TERM; while :; do read -r line; done")).expect("starts");
+        let script = "trap '' TERM; echo deaf; while :; do sleep 1; done";
+        let process = Process::start(&stage, "deaf", &shell(script)).expect("starts");
         let pid = process.pid();
-        assert!(is_alive(pid));
+        wait::until("it ignores SIGTERM", wait::SOON, async || Ok(process.stdout()?.contains("deaf").then_some(())))
+            .await
+            .expect("it says so");
         drop(process);
         assert!(!is_alive(pid));
         stage.passed();
