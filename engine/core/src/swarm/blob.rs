@@ -136,6 +136,16 @@ impl Blob {
         self.cursor = self.have.first_missing(PieceIndex(self.cursor)).map_or(self.geometry.pieces(), |piece| piece.0);
     }
 
+    /// The whole is verified: every piece is here, whichever way it came.
+    pub(super) fn complete(&mut self) {
+        let missing: Vec<_> = PieceMap::full(self.geometry.pieces()).and_not(&self.have).collect();
+        for piece in missing {
+            self.store(piece);
+        }
+        self.stage = Stage::Held;
+        self.demand.clear();
+    }
+
     /// All pieces turned out wrong.
     pub(super) fn start_again(&mut self) {
         let pieces = self.geometry.pieces();

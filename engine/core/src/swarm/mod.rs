@@ -165,9 +165,13 @@ impl Swarm {
 
     /// The whole blob has its digest.
     pub(crate) fn verified(&mut self, around: &mut Surroundings<'_>, digest: &Digest) {
+        // The store may have a piece that arrived after its transfer was given up.
+        for transfer in self.transfers.matching(|transfer| transfer.digest == *digest) {
+            self.cancel(around, transfer);
+        }
+        self.holding.abandon(around.outbox, digest);
         let Some(blob) = self.blobs.get_mut(digest) else { return };
-        blob.stage = Stage::Held;
-        blob.demand.clear();
+        blob.complete();
         self.tell_neighbours(around, digest);
         if let Some(blob) = self.blobs.get_mut(digest) {
             // A holder has no news for anybody; who wants its pieces greets it.
