@@ -59,7 +59,7 @@ impl Storm {
         plan.extend(self.crashes.iter().map(|&(at, node, returns)| (at, node, Some(returns))));
         plan.sort_unstable();
         let crashes = self.crashes.len();
-        let crashed: Vec<_> = self.crashes.iter().map(|&(_, node, _)| node).collect();
+        let victims: Vec<_> = self.crashes.iter().map(|&(_, node, _)| node).collect();
         let homes = world.homes_of(&digest);
         let mut returning = Vec::new();
         for (at, node, crash) in plan {
@@ -90,7 +90,7 @@ impl Storm {
         let copies_max = if !world.setting.ranges {
             // It starts again from byte 0 whenever the one that streams it crashes.
             2.0 + crashes as f64
-        } else if homes.iter().all(|home| crashed.contains(home)) {
+        } else if homes.iter().all(|home| victims.contains(home)) {
             // Until membership finds out, whoever comes back meets no home and fetches for itself.
             1.6 + returned as f64
         } else {
