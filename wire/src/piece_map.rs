@@ -1,6 +1,6 @@
 //! Which pieces of a blob somebody has, in memory as bits and on the wire as runs.
 
-use std::{iter, ops::Range};
+use std::{fmt, iter, ops::Range};
 
 use bitvec::prelude::{BitVec, Lsb0};
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de::Error as _};
@@ -19,13 +19,22 @@ const WORDS_MAX: usize = PIECES_MAX.div_ceil(WORD_BITS) as usize;
 ///
 /// Two maps that are combined belong to one blob. Where their sizes differ nonetheless, pieces past the end of either
 /// count as absent there, so that a hostile map does no harm.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, PartialEq, Eq)]
 pub struct PieceMap {
     /// Bits past the last piece are zero, so that the words can be counted and compared as they are.
     bits: BitVec<u64, Lsb0>,
     pieces: u32,
     /// Number of set bits, kept so that progress is read in constant time.
     ones: u32,
+}
+
+impl fmt::Debug for PieceMap {
+    /// The runs alone: bitvec's own form shows addresses, which differ from run to run.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "PieceMap({} of {}: ", self.ones, self.pieces)?;
+        f.debug_list().entries(self.runs().ranges()).finish()?;
+        f.write_str(")")
+    }
 }
 
 impl PieceMap {

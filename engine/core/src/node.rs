@@ -2,7 +2,12 @@
 
 use std::{net::SocketAddr, time::Duration};
 
-use shoal_wire::{control::ControlMessage, ids::MemberId, member::MemberRecord, name::Reference};
+use shoal_wire::{
+    control::ControlMessage,
+    ids::{Generation, MemberId},
+    member::MemberRecord,
+    name::Reference,
+};
 
 use crate::{
     config::CoreConfig,
@@ -37,10 +42,10 @@ pub struct Node {
 impl Node {
     /// A node that is a cluster of one. Equal arguments and equal inputs give equal outputs.
     pub fn new(config: CoreConfig, own: MemberRecord, seed: u64, now: Time) -> Self {
-        let id = own.id();
+        let (id, generation) = (own.id(), own.generation);
         Self {
             membership: Membership::new(config.membership, own, seed, now),
-            alive: AliveMembers::new(id, now),
+            alive: AliveMembers::new(id, generation, now),
             names: Names::new(config.directory.clone()),
             questions: Questions::new(config.directory),
             injection: Injection::new(config.injection, seed),
@@ -109,6 +114,9 @@ impl Node {
         if self.names_tick_at.is_some_and(|at| at <= now) {
             self.names_tick_at = None;
             self.names.handle_tick(now, &mut self.outbox, |member| self.alive.contains(member));
+            if self.names.is_waiting() {
+                self.names_tick_at = Some(now + NAMES_TICK);
+            }
         }
     }
 
@@ -152,6 +160,7 @@ impl Node {
                     Reference::Digest(digest) => self.injection.announced_size(digest),
                     Reference::Tag(_) => None,
                 };
+                self.names_tick_at.get_or_insert(now + NAMES_TICK);
                 self.names.handle_resolve(now, &mut self.outbox, from, query, name, announced);
             }
             ControlMessage::Resolution { query, answer } => {
@@ -228,9 +237,6 @@ impl Node {
             let Some(message) = self.outbox.pop_local() else { break };
             self.handle_control(now, self.outbox.own(), message);
         }
-        if self.names_tick_at.is_none() && self.names.is_waiting() {
-            self.names_tick_at = Some(now + NAMES_TICK);
-        }
     }
 
     fn handle_membership(&mut self, now: Time, output: MembershipOutput) {
@@ -249,14 +255,17 @@ impl Node {
 
     fn handle_member_event(&mut self, now: Time, event: &MemberEvent) {
         match event {
-            MemberEvent::Up(record) => self.member_up(now, record.id()),
+            MemberEvent::Up(record) => self.member_up(now, record.id(), record.generation),
             MemberEvent::Dead(member) | MemberEvent::Left(member) => self.member_gone(now, *member),
             MemberEvent::Suspected(_) | MemberEvent::Forgotten(_) => {}
         }
     }
 
-    fn member_up(&mut self, now: Time, member: MemberId) {
-        if member == self.id() || !self.alive.insert(now, member) {
+    fn member_up(&mut self, now: Time, member: MemberId, generation: Generation) {
+        if self.alive.is_reborn(member, generation) {
+            self.member_gone(now, member);
+        }
+        if member == self.id() || !self.alive.insert(now, member, generation) {
             return;
         }
         self.injection.handle_change(self.id(), &self.alive);

@@ -13,6 +13,8 @@ pub struct DirectoryConfig {
     pub questions_max: usize,
     /// How long a tag is answered without asking the upstream again. Longer saves requests, shorter sees moved tags sooner.
     pub tag_freshness: Duration,
+    /// How long the size and type of content that is named by digest are answered without asking again.
+    pub content_freshness: Duration,
     /// How long "not found" is answered without asking again.
     pub not_found_freshness: Duration,
     /// How long another failure is answered without asking again.
@@ -34,6 +36,7 @@ impl Default for DirectoryConfig {
             waiting_max: 10_000,
             questions_max: 1_000,
             tag_freshness: Duration::from_secs(30),
+            content_freshness: Duration::from_secs(600),
             not_found_freshness: Duration::from_secs(10),
             failure_freshness: Duration::from_secs(1),
             home_timeout: Duration::from_millis(500),

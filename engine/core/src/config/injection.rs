@@ -56,6 +56,8 @@ pub struct InjectionConfig {
     /// The blob fails after this long without a piece from a failing upstream. Below the 10 s in which a client wants an
     /// answer.
     pub give_up_after: Duration,
+    /// The same once there are pieces.
+    pub give_up_started: Duration,
     /// The blob fails after this long in which pieces are missing that nobody may fetch.
     pub stuck_patience: Duration,
     /// Time that a member has to answer when somebody could not reach it.
@@ -90,6 +92,7 @@ impl Default for InjectionConfig {
             backoff_min: Duration::from_millis(250),
             backoff_max: Duration::from_secs(8),
             give_up_after: Duration::from_secs(8),
+            give_up_started: Duration::from_secs(30),
             stuck_patience: Duration::from_secs(1),
             question_patience: Duration::from_secs(1),
             not_found_freshness: Duration::from_secs(10),

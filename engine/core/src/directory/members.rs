@@ -1,8 +1,8 @@
 //! The members that count as alive, as the directory and the swarm need them.
 
-use std::{collections::BTreeSet, time::Duration};
+use std::{collections::BTreeMap, time::Duration};
 
-use shoal_wire::ids::MemberId;
+use shoal_wire::ids::{Generation, MemberId};
 
 use super::rendezvous::{Homes, Key};
 use crate::time::Time;
@@ -27,20 +27,25 @@ pub(crate) enum Settling {
 /// Alive members, this node included.
 #[derive(Debug)]
 pub(crate) struct AliveMembers {
-    ids: BTreeSet<MemberId>,
+    ids: BTreeMap<MemberId, Generation>,
     changed_at: Time,
     joining_since: Option<Time>,
 }
 
 impl AliveMembers {
     /// A cluster of one.
-    pub(crate) fn new(own: MemberId, now: Time) -> Self {
-        Self { ids: BTreeSet::from([own]), changed_at: now, joining_since: None }
+    pub(crate) fn new(own: MemberId, generation: Generation, now: Time) -> Self {
+        Self { ids: BTreeMap::from([(own, generation)]), changed_at: now, joining_since: None }
+    }
+
+    /// Whether this is another life of a member that counts as alive: the last one ended without anybody noticing.
+    pub(crate) fn is_reborn(&self, member: MemberId, generation: Generation) -> bool {
+        self.ids.get(&member).is_some_and(|&known| known < generation)
     }
 
     /// Adds a member; says whether it is new.
-    pub(crate) fn insert(&mut self, now: Time, member: MemberId) -> bool {
-        let added = self.ids.insert(member);
+    pub(crate) fn insert(&mut self, now: Time, member: MemberId, generation: Generation) -> bool {
+        let added = self.ids.insert(member, generation).is_none();
         if added {
             self.changed_at = now;
         }
@@ -49,7 +54,7 @@ impl AliveMembers {
 
     /// Removes a member; says whether it was there.
     pub(crate) fn remove(&mut self, now: Time, member: MemberId) -> bool {
-        let removed = self.ids.remove(&member);
+        let removed = self.ids.remove(&member).is_some();
         if removed {
             self.changed_at = now;
         }
@@ -57,12 +62,12 @@ impl AliveMembers {
     }
 
     pub(crate) fn contains(&self, member: MemberId) -> bool {
-        self.ids.contains(&member)
+        self.ids.contains_key(&member)
     }
 
     /// Homes of `key`, best first.
     pub(crate) fn homes(&self, key: Key) -> Homes {
-        Homes::rank(key, self.ids.iter().copied())
+        Homes::rank(key, self.ids.keys().copied())
     }
 
     /// The node was told whom to join.

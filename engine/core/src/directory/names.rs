@@ -131,12 +131,13 @@ impl Names {
 
     fn known_content(&self, now: Time, name: &Name, announced_size: Option<u64>) -> Option<Descriptor> {
         let Reference::Digest(digest) = name.reference else { return None };
+        let names_no_registry = name.registry.is_empty();
         if let Some(record) = self.records.get(&anonymous(name.kind, digest))
             && let Some(found) = &record.found
+            && (names_no_registry || now < record.fresh_until)
         {
             return Some(found.clone());
         }
-        let names_no_registry = name.registry.is_empty();
         let not_in_doubt = self.records.get(name).is_none_or(|record| record.fresh(now).is_none());
         // An announcement does not say whether the content is a manifest, so it answers for manifests only an asker
         // that has no upstream to ask.
@@ -144,17 +145,23 @@ impl Names {
         Some(Descriptor { media_type: String::new(), digest, size })
     }
 
+    /// What is known of content that is named by digest, under whatever name and however long ago it was found.
+    fn known_by_digest(&self, name: &Name) -> Option<Descriptor> {
+        let Reference::Digest(digest) = name.reference else { return None };
+        self.records.get(&anonymous(name.kind, digest))?.found.clone()
+    }
+
     fn publish_found(&mut self, now: Time, outbox: &mut Outbox, name: Name, descriptor: Descriptor) {
-        if let Reference::Digest(digest) = name.reference {
-            if digest != descriptor.digest {
-                return;
-            }
-            self.touch(now, anonymous(name.kind, digest)).found = Some(descriptor.clone());
+        if let Reference::Digest(digest) = name.reference
+            && digest != descriptor.digest
+        {
+            return;
         }
-        if matches!(name.reference, Reference::Tag(_)) {
-            // What a tag stands for is soon asked for by digest.
-            self.touch(now, anonymous(name.kind, descriptor.digest)).found = Some(descriptor.clone());
-        }
+        // What a tag stands for is soon asked for by digest. Not for ever: a registry may have said a wrong size.
+        let fresh_until = now + self.config.content_freshness;
+        let content = self.touch(now, anonymous(name.kind, descriptor.digest));
+        content.found = Some(descriptor.clone());
+        content.fresh_until = fresh_until;
         let fresh_until = now + self.config.tag_freshness;
         let record = self.touch(now, name);
         record.found = Some(descriptor.clone());
@@ -167,7 +174,9 @@ impl Names {
     fn publish_failed(&mut self, now: Time, outbox: &mut Outbox, from: MemberId, name: Name, failure: UpstreamFailure) {
         let upstream_timeout = self.config.upstream_timeout;
         let remembered = self.failure_freshness(failure);
+        let known = self.known_by_digest(&name);
         let record = self.touch(now, name);
+        record.found = record.found.take().or(known);
         let Some(asker) = record.asker.filter(|asker| asker.member == from) else {
             return record.note_failure(failure, now + remembered);
         };
@@ -273,4 +282,84 @@ fn anonymous(kind: ContentKind, digest: Digest) -> Name {
 
 fn answer(outbox: &mut Outbox, to: MemberId, query: QueryId, answer: NameAnswer) {
     outbox.send(to, ControlMessage::Resolution { query, answer });
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::event::Output;
+
+    const OWN: MemberId = MemberId([0; 16]);
+    const ASKER: MemberId = MemberId([1; 16]);
+
+    fn tag(number: usize) -> Name {
+        Name {
+            registry: "registry.example".into(),
+            repository: "app".into(),
+            kind: ContentKind::Manifest,
+            reference: Reference::Tag(format!("v{number}")),
+        }
+    }
+
+    fn found() -> NameOutcome {
+        let digest = Digest::Sha256([7; 32]);
+        NameOutcome::Found(Descriptor { media_type: "application/x".into(), digest, size: 9 })
+    }
+
+    fn bench() -> (Names, Outbox) {
+        let config = DirectoryConfig { names_max: 10, waiting_max: 3, ..DirectoryConfig::default() };
+        (Names::new(config), Outbox::new(OWN))
+    }
+
+    fn answers(outbox: &mut Outbox) -> Vec<(MemberId, NameAnswer)> {
+        let sent = std::iter::from_fn(|| outbox.pop());
+        sent.filter_map(|output| match output {
+            Output::Control { to, message: ControlMessage::Resolution { answer, .. } } => Some((to, answer)),
+            _ => None,
+        })
+        .collect()
+    }
+
+    #[test]
+    fn names_are_bounded_and_the_longest_unused_goes_first() {
+        let (mut names, mut outbox) = bench();
+        for number in 0..100 {
+            let now = Time::from_micros(number as u64);
+            names.handle_publish(now, &mut outbox, ASKER, tag(number), found());
+            assert!(names.records.len() <= 10 && names.by_use.len() == names.records.len());
+        }
+        assert!(names.records.contains_key(&tag(99)) && !names.records.contains_key(&tag(0)));
+    }
+
+    #[test]
+    fn waiting_askers_are_bounded_and_told_to_wait_all_the_same() {
+        let (mut names, mut outbox) = bench();
+        for number in 0..10 {
+            let from = MemberId([number + 1; 16]);
+            names.handle_resolve(Time::ZERO, &mut outbox, from, QueryId(1), tag(0), None);
+        }
+        assert_eq!(names.records[&tag(0)].waiting.len(), 3);
+        let answers = answers(&mut outbox);
+        assert_eq!(answers[0], (ASKER, NameAnswer::AskUpstream));
+        assert!(answers[1..].iter().all(|(_, answer)| *answer == NameAnswer::Pending));
+    }
+
+    #[test]
+    fn a_wrong_digest_is_not_believed() {
+        let (mut names, mut outbox) = bench();
+        let name = Name { reference: Reference::Digest(Digest::Sha256([8; 32])), ..tag(0) };
+        names.handle_publish(Time::ZERO, &mut outbox, ASKER, name.clone(), found());
+        assert!(names.records.get(&name).is_none_or(|record| record.found.is_none()));
+    }
+
+    #[test]
+    fn a_member_that_was_not_told_to_ask_cannot_make_a_name_unknown() {
+        let (mut names, mut outbox) = bench();
+        names.handle_publish(Time::ZERO, &mut outbox, ASKER, tag(0), found());
+        let liar = MemberId([9; 16]);
+        let not_found = NameOutcome::Failed(UpstreamFailure::NotFound);
+        names.handle_publish(Time::ZERO, &mut outbox, liar, tag(0), not_found);
+        names.handle_resolve(Time::ZERO, &mut outbox, liar, QueryId(1), tag(0), None);
+        assert_eq!(answers(&mut outbox), [(liar, NameAnswer::Outcome(found()))]);
+    }
 }

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use shoal_wire::{
     control::{ControlMessage, NameAnswer, NameOutcome, UpstreamFailure},
     ids::{MemberId, QueryId},
-    name::Name,
+    name::{Descriptor, Name, Reference},
 };
 
 use super::rendezvous::Homes;
@@ -88,6 +88,8 @@ impl Questions {
         }
         match answer {
             NameAnswer::Outcome(NameOutcome::Failed(_)) if question.awaits_another_home() => {}
+            // Content has the digest by which it was asked for, whatever a home says.
+            NameAnswer::Outcome(NameOutcome::Found(found)) if !names(&question.name, &found) => {}
             NameAnswer::Outcome(outcome) => self.finish(outbox, id, &outcome),
             NameAnswer::Pending if question.state == State::Asked => {
                 question.state = State::Pending;
@@ -104,6 +106,12 @@ impl Questions {
     pub(crate) fn handle_upstream(&mut self, now: Time, outbox: &mut Outbox, lookup: LookupId, outcome: NameOutcome) {
         let Some(id) = self.by_lookup.remove(&lookup) else { return };
         let Some(question) = self.open.get_mut(&id) else { return };
+        let outcome = match outcome {
+            NameOutcome::Found(found) if !names(&question.name, &found) => {
+                NameOutcome::Failed(UpstreamFailure::WrongContent)
+            }
+            outcome => outcome,
+        };
         for home in question.homes.iter() {
             outbox.send(home, ControlMessage::Publish { name: question.name.clone(), outcome: outcome.clone() });
         }
@@ -204,6 +212,14 @@ impl Questions {
         for query in question.readers {
             outbox.push(Output::Answer { query, outcome: outcome.clone() });
         }
+    }
+}
+
+/// Whether `name` can stand for `found`: a digest stands for itself alone.
+fn names(name: &Name, found: &Descriptor) -> bool {
+    match name.reference {
+        Reference::Digest(digest) => digest == found.digest,
+        Reference::Tag(_) => true,
     }
 }
 

@@ -24,7 +24,7 @@ pub(super) struct Coordination {
     available: PieceMap,
     leases: BTreeMap<LeaseId, Lease>,
     /// Runs that holders work on for another home.
-    foreign: BTreeMap<MemberId, Vec<std::ops::Range<u32>>>,
+    foreign: BTreeMap<MemberId, Vec<Foreign>>,
     concurrency: Concurrency,
     /// No lease before this time: it listens first, or the upstream asked for a pause.
     hold_until: Time,
@@ -43,6 +43,14 @@ pub(super) struct Coordination {
     pub(super) needed_at: Time,
     /// Whether this node coordinates because a wanter asked it to take over, and not as the first home.
     pub(super) took_over: bool,
+}
+
+/// A run that its holder works on for another home.
+#[derive(Clone, Debug)]
+struct Foreign {
+    run: std::ops::Range<u32>,
+    /// Since when it has not got any further.
+    since: Time,
 }
 
 impl Coordination {
@@ -102,15 +110,18 @@ impl Coordination {
             lease.heard_at = now;
         }
         let pieces = self.geometry.pieces();
+        let before = self.foreign.remove(&from).unwrap_or_default();
         let foreign: Vec<_> = announcement
             .leases
             .iter()
             .filter(|span| !self.leases.contains_key(&span.lease))
             .map(|span| span.next.0.min(pieces)..span.end.0.min(pieces))
+            .map(|run| {
+                let since = before.iter().find(|foreign| foreign.run == run).map_or(now, |foreign| foreign.since);
+                Foreign { run, since }
+            })
             .collect();
-        if foreign.is_empty() {
-            self.foreign.remove(&from);
-        } else {
+        if !foreign.is_empty() {
             self.foreign.insert(from, foreign);
         }
     }
@@ -169,8 +180,9 @@ impl Coordination {
         }
         match end {
             LeaseEnd::NoRanges if was_ours => self.stream_whole(context, from),
-            LeaseEnd::Done | LeaseEnd::Abandoned | LeaseEnd::NoRanges => {}
-            LeaseEnd::Failed(failure) => self.note_failure(context, participants.get_mut(&from), failure),
+            LeaseEnd::Failed(failure) if was_ours => self.note_failure(context, participants.get_mut(&from), failure),
+            // The word of one that has no lease counts for nothing.
+            LeaseEnd::Done | LeaseEnd::Abandoned | LeaseEnd::NoRanges | LeaseEnd::Failed(_) => {}
         }
     }
 
@@ -233,6 +245,10 @@ impl Coordination {
                 participant.bar(now + context.config.slow_bar);
             }
         }
+        self.foreign.retain(|_, runs| {
+            runs.retain(|foreign| now.since(foreign.since) <= context.config.lease_stalled_unknown);
+            !runs.is_empty()
+        });
         let saturated = self.at_work(now) >= self.concurrency.limit();
         self.concurrency.tick(now, saturated);
         self.late_after = self.piece_time(participants).map(|time| (time * 4).max(context.config.late_min));
@@ -286,7 +302,7 @@ impl Coordination {
     fn covered(&self) -> PieceMap {
         let mut covered = self.available.clone();
         let own = self.leases.values().map(|lease| lease.next..lease.end);
-        let foreign = self.foreign.values().flatten().cloned();
+        let foreign = self.foreign.values().flatten().map(|foreign| foreign.run.clone());
         for piece in own.chain(foreign).flatten() {
             covered.insert(PieceIndex(piece));
         }
@@ -402,7 +418,10 @@ impl Coordination {
         if self.failing_since.is_some() && self.last_failure == UpstreamFailure::NotFound && self.leases.is_empty() {
             return Some(UpstreamFailure::NotFound);
         }
-        if self.failing_since.is_some_and(|since| now.since(since) > context.config.give_up_after) {
+        // Readers that have bytes already can wait longer than those that wait for the first.
+        let patience =
+            if self.available.is_empty() { context.config.give_up_after } else { context.config.give_up_started };
+        if self.failing_since.is_some_and(|since| now.since(since) > patience) {
             return Some(self.last_failure);
         }
         if participants.values().any(Participant::might_lease) || !self.leases.is_empty() {

@@ -196,3 +196,105 @@ impl Injection {
 fn refuse(outbox: &mut Outbox, to: MemberId, digest: Digest, failure: shoal_wire::control::UpstreamFailure) {
     outbox.send(to, ControlMessage::SwarmFailed { digest, failure });
 }
+
+#[cfg(test)]
+mod tests {
+    use shoal_wire::{control::LeaseEnd, piece_map::PieceMap};
+
+    use super::*;
+    use crate::event::Output;
+
+    const OWN: MemberId = MemberId([0; 16]);
+
+    fn member(index: u32) -> MemberId {
+        MemberId(u128::from(index + 1).to_be_bytes())
+    }
+
+    fn digest(index: u32) -> Digest {
+        Digest::Sha256(*blake3_of(index).first_chunk().expect("32 bytes"))
+    }
+
+    fn blake3_of(index: u32) -> [u8; 32] {
+        *blake3::hash(&index.to_be_bytes()).as_bytes()
+    }
+
+    fn announcement(digest: Digest) -> Announcement {
+        Announcement {
+            digest,
+            size: 1 << 20,
+            have: PieceMap::empty(4),
+            wants: true,
+            can_lease: true,
+            takeover: false,
+            leases: Vec::new(),
+            unreachable: Vec::new(),
+        }
+    }
+
+    fn bench() -> (Injection, Outbox) {
+        let config = InjectionConfig { blobs_max: 5, participants_max: 3, ..InjectionConfig::default() };
+        (Injection::new(config, 1), Outbox::new(OWN))
+    }
+
+    fn announce(injection: &mut Injection, outbox: &mut Outbox, at: u32, from: MemberId, blob: Digest) {
+        let homes = Homes::rank(Key::of_digest(&blob), [OWN]);
+        let now = Time::from_micros(u64::from(at));
+        injection.handle_announce(now, outbox, from, &announcement(blob), homes, Settling::Settled);
+    }
+
+    fn sent(outbox: &mut Outbox) -> Vec<(MemberId, ControlMessage)> {
+        std::iter::from_fn(|| outbox.pop())
+            .filter_map(|output| match output {
+                Output::Control { to, message } => Some((to, message)),
+                _ => None,
+            })
+            .collect()
+    }
+
+    #[test]
+    fn blobs_and_participants_are_bounded() {
+        let (mut injection, mut outbox) = bench();
+        for index in 0..50 {
+            announce(&mut injection, &mut outbox, 2 * index, member(index), digest(index));
+            announce(&mut injection, &mut outbox, 2 * index + 1, member(index), digest(0));
+        }
+        assert_eq!(injection.records.len(), 5);
+        let known = (0..50).filter(|&index| injection.records[&digest(0)].knows(member(index))).count();
+        assert_eq!(known, 3);
+    }
+
+    #[test]
+    fn a_map_that_does_not_fit_the_size_is_ignored() {
+        let (mut injection, mut outbox) = bench();
+        let wrong = Announcement { have: PieceMap::empty(5), ..announcement(digest(1)) };
+        let homes = Homes::rank(Key::of_digest(&digest(1)), [OWN]);
+        injection.handle_announce(Time::ZERO, &mut outbox, member(1), &wrong, homes, Settling::Settled);
+        assert!(sent(&mut outbox).is_empty() && injection.records.is_empty());
+    }
+
+    #[test]
+    fn the_failure_of_one_that_has_no_lease_counts_for_nothing() {
+        let (mut injection, mut outbox) = bench();
+        announce(&mut injection, &mut outbox, 0, member(1), digest(1));
+        let liar = member(2);
+        let end = (PieceIndex(0), LeaseEnd::Failed(shoal_wire::control::UpstreamFailure::NotFound));
+        sent(&mut outbox);
+        injection.handle_returned(Time::ZERO, &mut outbox, liar, &digest(1), LeaseId(7), end);
+        let failed = |(_, message): &(MemberId, ControlMessage)| matches!(message, ControlMessage::SwarmFailed { .. });
+        assert!(!sent(&mut outbox).iter().any(failed));
+    }
+
+    #[test]
+    fn leases_are_disjoint_ascending_and_cover_the_blob() {
+        let (mut injection, mut outbox) = bench();
+        announce(&mut injection, &mut outbox, 0, member(1), digest(1));
+        let mut next = 0;
+        for (to, message) in sent(&mut outbox) {
+            if let ControlMessage::Lease { first, count, .. } = message {
+                assert_eq!((to, first.0), (member(1), next));
+                next += count;
+            }
+        }
+        assert_eq!(next, 4);
+    }
+}

@@ -290,23 +290,23 @@ impl Record {
         self.work(context);
     }
 
-    /// Doubts wanters that missed several announcements, and forgets those that missed many.
+    /// Doubts members that missed several announcements, and forgets those that missed many.
     fn doubt_the_silent(&mut self, context: &mut Context<'_>) {
         let refresh = context.config.refresh_for(self.wanters(), true);
-        let silence = |peer: &Participant| context.now.since(peer.last_seen);
-        let forgotten: Vec<_> = self
-            .participants
-            .iter()
-            .filter(|(_, peer)| peer.wants && silence(peer) > refresh * 60)
-            .map(|(&member, _)| member)
-            .collect();
+        let held = context.config.refresh_held;
+        let missed = |peer: &Participant, announcements: u32| {
+            let interval = if peer.wants { refresh } else { held };
+            context.now.since(peer.last_seen) > interval * announcements
+        };
+        let forgotten: Vec<_> =
+            self.participants.iter().filter(|(_, peer)| missed(peer, 60)).map(|(&member, _)| member).collect();
         let silent: Vec<_> = self
             .participants
             .iter()
             .filter(|(_, peer)| {
                 let unanswered =
                     peer.questioned_at.is_some_and(|at| context.now.since(at) > context.config.question_patience);
-                !peer.doubted && (unanswered || (peer.wants && silence(peer) > refresh * 4))
+                !peer.doubted && (unanswered || missed(peer, 4))
             })
             .map(|(&member, _)| member)
             .collect();

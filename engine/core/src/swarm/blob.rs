@@ -34,6 +34,8 @@ pub(super) struct Blob {
     /// Pieces stored since neighbours were told last.
     pub(super) untold: Vec<PieceIndex>,
     pub(super) told_at: Time,
+    /// Peers that a home named and that do not hold the blob, and when they said so; the last few.
+    pub(super) parted: Vec<(MemberId, Time)>,
     /// Requests repeated elsewhere so far.
     pub(super) hedged: u32,
     /// How often the whole did not have its digest.
@@ -93,6 +95,7 @@ impl Blob {
             announcer,
             untold: Vec::new(),
             told_at: Time::ZERO,
+            parted: Vec::new(),
             hedged: 0,
             corrupted: 0,
             cursor: 0,

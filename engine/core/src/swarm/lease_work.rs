@@ -42,7 +42,7 @@ impl Swarm {
             return around.outbox.send(home, message);
         }
         if !self.holding.start(around.outbox, held_lease(home, lease), Held { digest, next, end }) {
-            return;
+            return refuse(around, LeaseEnd::Abandoned);
         }
         for piece in (next..end).map(PieceIndex) {
             if !blob.have.has(piece) && !blob.requested.has(piece) {

@@ -293,13 +293,11 @@ impl Swarm {
         let Some(blob) = self.blobs.get_mut(digest) else { return };
         let wants = blob.is_wanted();
         let (recipients, next) = blob.announcer.announce(around.now, wants, &self.config);
-        let unreachable: Vec<_> = blob
-            .neighbours
-            .keys()
-            .copied()
-            .filter(|&id| self.peers.failed_within(around.now, id, self.config.hello_interval))
-            .take(PEERS_PER_ANSWER)
-            .collect();
+        let lately = self.config.hello_interval;
+        let parted = blob.parted.iter().filter(|&&(_, at)| around.now.since(at) < lately).map(|&(peer, _)| peer);
+        let silent = blob.neighbours.keys().copied();
+        let silent = silent.filter(|&id| self.peers.failed_within(around.now, id, lately));
+        let unreachable: Vec<_> = parted.chain(silent).take(PEERS_PER_ANSWER).collect();
         let announcement = Announcement {
             digest: *digest,
             size: blob.geometry.size(),

@@ -6,6 +6,7 @@ use shoal_wire::{
     control::{ControlMessage, Load},
     digest::Digest,
     ids::MemberId,
+    limits::PEERS_PER_ANSWER,
     piece_map::{PieceMap, PieceRuns},
 };
 
@@ -145,6 +146,9 @@ impl Swarm {
         }
         if let Some(blob) = self.blobs.get_mut(digest) {
             blob.remove_neighbour(from);
+            blob.parted.retain(|&(peer, _)| peer != from);
+            blob.parted.truncate(PEERS_PER_ANSWER - 1);
+            blob.parted.insert(0, (from, around.now));
             self.make_requests(around);
         }
     }

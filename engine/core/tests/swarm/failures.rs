@@ -138,3 +138,42 @@ fn a_reader_that_goes_away_gives_back_its_leases() {
     assert!(world.run_until(Duration::from_secs(20), done));
     assert!(!world.members[0].finished.contains_key(&digest));
 }
+
+#[test]
+fn holders_that_come_back_empty_before_anybody_notices_do_not_stop_later_pulls() {
+    for seed in 0..5 {
+        let mut world = World::new(Setting { nodes: 4, ..Setting::default() }, seed);
+        world.form();
+        let digest = world.blob(5 * MIB);
+        (0..3).for_each(|node| world.want(node, digest));
+        let three = |world: &World| world.finished(&digest) == 3;
+        assert!(world.run_until(Duration::from_secs(20), three), "seed {seed}");
+        for node in 0..3 {
+            world.crash(node);
+            world.restart(node);
+        }
+        world.run_for(Duration::from_secs(2));
+        world.want(3, digest);
+        let done = |world: &World| world.members[3].finished.contains_key(&digest);
+        assert!(world.run_until(Duration::from_secs(20), done), "seed {seed}");
+    }
+}
+
+#[test]
+fn a_holder_whose_word_of_dropping_the_blob_is_lost_does_not_stop_later_pulls() {
+    let mut world = World::new(Setting { nodes: 4, ..Setting::default() }, 6);
+    world.form();
+    let digest = world.blob(5 * MIB);
+    world.want(0, digest);
+    let first = |world: &World| world.finished(&digest) == 1;
+    assert!(world.run_until(Duration::from_secs(20), first));
+    world.run_for(Duration::from_secs(1));
+    // Every control message is lost while the holder says that it dropped the blob.
+    world.setting.control_loss = 1.0;
+    world.input(0, Input::Dropped { digest });
+    world.run_for(Duration::from_millis(10));
+    world.setting.control_loss = 0.0;
+    world.want(3, digest);
+    let done = |world: &World| world.members[3].finished.contains_key(&digest);
+    assert!(world.run_until(Duration::from_secs(20), done));
+}
