@@ -1,6 +1,7 @@
 //! Verified bytes of a blob, in order.
 
 use std::{
+    convert::Infallible,
     fs::File,
     ops::Range,
     pin::Pin,
@@ -10,6 +11,7 @@ use std::{
 
 use bytes::Bytes;
 use futures_util::{Stream, stream};
+use shoal_wire::geometry::PieceIndex;
 
 use crate::{
     engine::BlobError,
@@ -63,13 +65,14 @@ impl Cursor {
         let geometry = self.reading.blob().geometry();
         let piece = geometry.piece_at(self.range.start);
         let demand = self.part.then(|| piece.0..geometry.piece_at(self.range.end - 1).0 + 1);
-        self.reading.readable(piece, demand).await?;
+        self.wait_for(piece, demand).await?;
         let offset = self.range.start;
         let length = self.range.end.min(geometry.range(piece).end).min(offset + READ_BYTES) - offset;
         let (blob, open) = (self.reading.blob().clone(), self.file.clone());
         let job = move || {
-            let file = open.map_or_else(|| blob.file(), Ok)?;
-            read_at(&file, offset, length).map(|bytes| (file, bytes))
+            let file = open.map_or_else(|| blob.file(), Ok);
+            let read = file.and_then(|file| read_at(&file, offset, length).map(|bytes| (file, bytes)));
+            read.inspect_err(|error| blob.lose_for(error))
         };
         let read = self.pool.run(job).await.and_then(|read| read);
         // Where the blob began again meanwhile, that is the error to tell.
@@ -78,6 +81,23 @@ impl Cursor {
         self.file = Some(file);
         self.range.start += length;
         Ok(Some(bytes))
+    }
+
+    /// Waits until `piece` may be read. A blob of an earlier life is checked now rather than in its turn.
+    async fn wait_for(&self, piece: PieceIndex, demand: Option<Range<u32>>) -> Result<(), BlobError> {
+        let blob = self.reading.blob().clone();
+        let check = async {
+            if blob.is_unchecked()
+                && let Err(error) = self.pool.run(move || blob.check()).await
+            {
+                tracing::error!(%error, "a blob in the spool was not verified");
+            }
+            std::future::pending::<Infallible>().await
+        };
+        tokio::select! {
+            readable = self.reading.readable(piece, demand) => readable,
+            never = check => match never {},
+        }
     }
 }
 

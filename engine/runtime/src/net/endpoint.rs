@@ -25,8 +25,15 @@ const MTU_INITIAL: u16 = 1200;
 const REQUESTS_MAX: u32 = 64;
 /// Bytes of one stream that are buffered before they are read: several pieces of a usual blob.
 const STREAM_WINDOW_BYTES: u32 = 2 * 1024 * 1024;
-/// Bytes of one connection that are buffered before they are read.
-const CONNECTION_WINDOW_BYTES: u32 = 8 * 1024 * 1024;
+/// Streams of one connection whose windows may be full at once without holding back the control stream: four requests
+/// for a blob (`SwarmConfig::requests_max`), three for hedges and for another blob, and control itself.
+const FULL_STREAMS: u32 = 8;
+/// Bytes of one connection that are buffered before they are read, because a limit or the disk holds the reader up. Were
+/// it no more than the streams of pieces fill, messages would wait behind pieces, as they still may where one peer sends
+/// more than that at once. It is the most that one peer can make this node keep. Pieces come only where they were asked
+/// for, which memory for gathering bounds for all peers together (80 MiB); what else peers send has a window of one
+/// stream each.
+const CONNECTION_WINDOW_BYTES: u32 = FULL_STREAMS * STREAM_WINDOW_BYTES;
 /// Bytes of one connection that are sent and not acknowledged. A piece counts as sent once they hold it, so they are
 /// few; still enough for 1 GB/s at 1 ms.
 const SEND_WINDOW_BYTES: u64 = 1024 * 1024;

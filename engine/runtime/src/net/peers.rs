@@ -38,6 +38,9 @@ const LINKS_MAX: usize = 1024;
 const INBOUND_MAX: usize = 2048;
 /// Handshakes that others began and that are not finished, at once.
 const HANDSHAKES_MAX: usize = 128;
+/// Free handshakes at or below which addresses must prove themselves first (RFC 9000, section 8.1.2), so that forged
+/// ones cannot shut members out. Costs a round trip, and so is not asked of everybody.
+const HANDSHAKES_UNVALIDATED_MIN: usize = HANDSHAKES_MAX / 2;
 /// Control messages that wait for one member.
 const OUTBOUND_MAX: usize = 1024;
 /// Time for a handshake and the first byte of both control streams.
@@ -247,6 +250,13 @@ impl Peers {
         self.quic.endpoint.open_connections()
     }
 
+    /// Takes half of the handshakes that may be under way.
+    #[cfg(test)]
+    pub(crate) fn occupy_handshakes(&self) -> OwnedSemaphorePermit {
+        let half = u32::try_from(HANDSHAKES_MAX / 2).expect("a small number");
+        self.handshakes.clone().try_acquire_many_owned(half).expect("no handshake is under way")
+    }
+
     /// Removes a link that ended, unless another has taken its place.
     pub(crate) fn forget(&self, id: MemberId, serial: u64) {
         let mut links = crate::lock(&self.links);
@@ -268,6 +278,11 @@ impl Peers {
 
     async fn accept(self: Arc<Self>) {
         while let Some(incoming) = self.quic.endpoint.accept().await {
+            if self.handshakes.available_permits() <= HANDSHAKES_UNVALIDATED_MIN && incoming.may_retry() {
+                // It cannot fail, since it may be done.
+                let _ = incoming.retry();
+                continue;
+            }
             let (Ok(handshake), Ok(place)) =
                 (self.handshakes.clone().try_acquire_owned(), self.inbound.clone().try_acquire_owned())
             else {

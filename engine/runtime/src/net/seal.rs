@@ -6,7 +6,11 @@
 //! ```
 //!
 //! The version's bit 0x40 is clear, which tells a gossip datagram from QUIC. Nonces are random: AES-GCM-SIV (RFC 8452)
-//! loses nothing but the secrecy of equality should two ever collide. Replay is harmless, since incarnations order news.
+//! loses nothing but the secrecy of equality should two ever collide.
+//!
+//! Replay is not prevented. Incarnations order the news of each member that is remembered, so that old news of it is
+//! ignored; but a captured record of a member that was forgotten makes it look alive again for a while, and can be
+//! replayed until the secret changes.
 
 use aws_lc_rs::{
     aead::{AES_256_GCM_SIV, Aad, LessSafeKey, NONCE_LEN, Nonce, UnboundKey},

@@ -5,7 +5,10 @@ use std::{
     io,
     os::unix::fs::FileExt,
     path::{Path, PathBuf},
-    sync::{Arc, Mutex, MutexGuard, Weak},
+    sync::{
+        Arc, Mutex, MutexGuard, Weak,
+        atomic::{AtomicBool, Ordering::Relaxed},
+    },
 };
 
 use bytes::Bytes;
@@ -29,6 +32,9 @@ pub(super) const REMOVED_SUFFIX: &str = ".removed";
 
 /// Bytes that are read at once where a whole piece need not be in memory.
 pub(crate) const READ_BYTES: u64 = 256 * 1024;
+
+/// What Linux calls EIO: the device cannot give the bytes.
+const INPUT_OUTPUT_ERROR: i32 = 5;
 
 /// Failed writes in a row after which a blob's readers are told.
 const WRITE_FAILURES_MAX: u32 = 3;
@@ -78,6 +84,7 @@ pub(crate) struct Blob {
     geometry: Geometry,
     path: PathBuf,
     me: Weak<Self>,
+    checked: AtomicBool,
     state: Mutex<State>,
     pub(super) news: Arc<News>,
     pub(super) metrics: Arc<Metrics>,
@@ -108,7 +115,9 @@ impl Blob {
             last_used: used,
             interest: Interest::default(),
         };
-        Arc::new_cyclic(|me| Self { digest, geometry, path, me: me.clone(), state: Mutex::new(state), news, metrics })
+        let checked = AtomicBool::new(!on_disk);
+        let state = Mutex::new(state);
+        Arc::new_cyclic(|me| Self { digest, geometry, path, me: me.clone(), checked, state, news, metrics })
     }
 
     /// This blob as its owners hold it; `None` while the last of them drops it.
@@ -121,7 +130,7 @@ impl Blob {
     }
 
     /// Where the blob is once it is verified.
-    pub(super) fn path(&self) -> &Path {
+    pub(crate) fn path(&self) -> &Path {
         &self.path
     }
 
@@ -137,8 +146,18 @@ impl Blob {
         self.state().phase == Phase::Verified
     }
 
-    pub(super) fn is_unchecked(&self) -> bool {
+    pub(crate) fn is_unchecked(&self) -> bool {
         self.state().phase == Phase::Unchecked
+    }
+
+    /// Whether it was removed from the disk; the index may not know yet.
+    pub(super) fn is_gone(&self) -> bool {
+        self.state().phase == Phase::Gone
+    }
+
+    /// Whether the caller is the first who is to check the blob that was found on disk.
+    pub(super) fn claim_check(&self) -> bool {
+        !self.checked.swap(true, Relaxed)
     }
 
     pub(crate) fn has(&self, piece: PieceIndex) -> bool {
@@ -233,23 +252,36 @@ impl Blob {
     /// long, and is not needed before the digest can be used anew.
     pub(super) fn discard_if_unread(&self) -> Option<PathBuf> {
         let mut state = self.state();
-        if state.interest.is_read() || state.phase == Phase::Unchecked {
+        if state.interest.is_read() || matches!(state.phase, Phase::Unchecked | Phase::Gone) {
             return None;
         }
-        let mut aside = self.path.clone();
-        if state.phase == Phase::Verified {
-            aside.as_mut_os_string().push(format!(".{}{REMOVED_SUFFIX}", state.last_used));
-            if let Err(error) = fs::rename(&self.path, &aside) {
-                tracing::warn!(path = %self.path.display(), %error, "a file of the spool could not be moved");
-            }
+        let aside = if state.phase == Phase::Verified {
             self.metrics.spool_bytes.add(-signed(self.geometry.size()));
+            self.move_aside(&self.path, &state)
         } else {
-            self.clear(&mut state);
-        }
+            self.clear(&mut state).unwrap_or_else(|| self.aside_path(&state))
+        };
         state.phase = Phase::Gone;
         drop(state);
         self.news.tell(self);
         Some(aside)
+    }
+
+    /// Gives a verified blob up where `error`, met while reading it, says that its bytes are lost: it would be announced
+    /// and never delivered. Its readers end; who opens it next has it fetched anew. Blocking.
+    pub(crate) fn lose_for(&self, error: &io::Error) {
+        let mut state = self.state();
+        if state.phase != Phase::Verified || !means_loss(error) {
+            return;
+        }
+        tracing::error!(digest = %self.digest, %error, "a blob in the spool is lost; removed");
+        let aside = self.move_aside(&self.path, &state);
+        self.metrics.spool_bytes.add(-signed(self.geometry.size()));
+        state.phase = Phase::Gone;
+        state.interest.end(&BlobError::Store(error.to_string()));
+        drop(state);
+        self.news.tell(self);
+        remove(&aside);
     }
 
     /// Fails the readers for an error of the disk.
@@ -257,8 +289,10 @@ impl Blob {
         tracing::error!(digest = %self.digest, %error, "the spool failed");
         self.end_readers(&BlobError::Store(error.to_string()));
         let mut state = self.state();
-        if state.phase == Phase::Filling {
-            self.clear(&mut state);
+        let garbage = if state.phase == Phase::Filling { self.clear(&mut state) } else { None };
+        drop(state);
+        if let Some(garbage) = garbage {
+            remove(&garbage);
         }
     }
 
@@ -274,8 +308,9 @@ impl Blob {
         error
     }
 
-    /// Forgets all pieces of an unfinished blob. Who has the old file open still reads the old bytes.
-    pub(super) fn clear(&self, state: &mut State) {
+    /// Forgets all pieces of an unfinished blob. Who has the old file open still reads the old bytes. Returns what is
+    /// left to be removed once the state is not locked any more.
+    pub(super) fn clear(&self, state: &mut State) -> Option<PathBuf> {
         let stored: u64 = state.have.iter().map(|piece| self.geometry.len(piece)).sum();
         self.metrics.spool_bytes.add(-signed(stored));
         state.have = PieceMap::empty(self.geometry.pieces());
@@ -283,9 +318,25 @@ impl Blob {
         state.writing.clear();
         state.vouchers.clear();
         state.prefix = Prefix::new(&self.digest);
-        if state.file.take().is_some() {
-            remove(&self.partial_path());
+        state.file.take().map(|_| self.move_aside(&self.partial_path(), state))
+    }
+
+    /// Renames a file, so that its name is free and its removal, which may take long, needs no lock.
+    pub(super) fn move_aside(&self, path: &Path, state: &State) -> PathBuf {
+        let aside = self.aside_path(state);
+        if let Err(error) = fs::rename(path, &aside)
+            && error.kind() != io::ErrorKind::NotFound
+        {
+            tracing::warn!(path = %path.display(), %error, "a file of the spool could not be moved");
         }
+        aside
+    }
+
+    /// A name that no other blob of this digest has: no two were used at the same time.
+    fn aside_path(&self, state: &State) -> PathBuf {
+        let mut aside = self.path.clone();
+        aside.as_mut_os_string().push(format!(".{}{REMOVED_SUFFIX}", state.last_used));
+        aside
     }
 
     fn writable(&self, state: &mut State) -> io::Result<Arc<File>> {
@@ -352,6 +403,12 @@ pub(crate) fn read_at(file: &File, offset: u64, length: u64) -> io::Result<Bytes
     let mut bytes = vec![0; usize::try_from(length).map_err(io::Error::other)?];
     file.read_exact_at(&mut bytes, offset)?;
     Ok(Bytes::from(bytes))
+}
+
+/// Whether bytes that were on the disk cannot be read any more; a lack of file handles or memory passes.
+fn means_loss(error: &io::Error) -> bool {
+    let kinds = [io::ErrorKind::NotFound, io::ErrorKind::PermissionDenied, io::ErrorKind::UnexpectedEof];
+    kinds.contains(&error.kind()) || error.raw_os_error() == Some(INPUT_OUTPUT_ERROR)
 }
 
 pub(super) fn remove(path: &Path) {

@@ -150,6 +150,10 @@ impl Reading {
                 if state.is_readable(piece) {
                     return Ok(());
                 }
+                if state.phase == Phase::Gone {
+                    // It was lost in the moment in which this reader came.
+                    return Err(BlobError::Store("the blob was removed; it can be opened again".to_owned()));
+                }
                 if let Some(demand) = demand.clone() {
                     state.interest.demands.insert(self.id, demand);
                 }

@@ -117,7 +117,7 @@ impl Spool {
         source: Option<UpstreamSource>,
         garbage: &mut Vec<PathBuf>,
     ) -> Result<Reading, BlobError> {
-        if let Some(blob) = blobs.get(&digest) {
+        if let Some(blob) = blobs.get(&digest).filter(|blob| !blob.is_gone()) {
             if blob.geometry() == geometry {
                 return Ok(blob.attach(source));
             }
@@ -129,6 +129,7 @@ impl Spool {
             garbage.push(blob.discard_if_unread().ok_or_else(wrong)?);
             blobs.remove(&digest);
         }
+        blobs.retain(|_, blob| !blob.is_gone());
         let partial = blobs.values().filter(|blob| !blob.is_verified()).count();
         if partial >= PARTIAL_MAX {
             let evicted = evict_oldest(blobs, |blob| !blob.is_verified());

@@ -149,10 +149,13 @@ impl Blob {
         }
         tracing::error!(digest = %self.digest(), %found, "a blob does not have its digest; its pieces are discarded");
         self.metrics.blobs_corrupt.increment();
-        self.clear(&mut state);
+        let garbage = self.clear(&mut state);
         state.interest.corrupt();
         drop(state);
         self.news.tell(self);
+        if let Some(garbage) = garbage {
+            remove(&garbage);
+        }
         PrefixRun::Corrupt
     }
 
@@ -170,9 +173,12 @@ impl Blob {
         Ok(())
     }
 
-    /// Verifies a blob that was found on disk; one that is damaged is removed and filled again where it is wanted.
-    /// Blocking.
+    /// Verifies a blob that was found on disk, unless somebody does or did; one that is damaged is removed and filled
+    /// again where it is wanted. Blocking.
     pub(crate) fn check(&self) {
+        if !self.claim_check() {
+            return;
+        }
         let intact = self.file().and_then(|file| {
             let mut hasher = Hasher::of(self.digest());
             let mut buffer = Vec::new();
@@ -185,15 +191,19 @@ impl Blob {
         if state.phase != Phase::Unchecked {
             return;
         }
-        if matches!(intact, Ok(true)) {
+        let garbage = if matches!(intact, Ok(true)) {
             state.complete();
+            None
         } else {
             tracing::warn!(digest = %self.digest(), ?intact, "a blob in the spool is damaged; removed");
-            remove(self.path());
             self.metrics.spool_bytes.add(-signed(self.geometry().size()));
             state.phase = Phase::Filling;
-        }
+            Some(self.move_aside(self.path(), &state))
+        };
         drop(state);
         self.news.tell(self);
+        if let Some(garbage) = garbage {
+            remove(&garbage);
+        }
     }
 }

@@ -209,6 +209,56 @@ async fn a_restart_keeps_good_blobs_and_removes_the_rest() {
     assert!(folder.join("not-a-digest").exists(), "what is not ours is left alone");
 }
 
+#[tokio::test]
+async fn a_reader_has_a_blob_of_an_earlier_life_checked_at_once() {
+    let directory = tempfile::tempdir().expect("a directory");
+    let (bytes, other) = (content(PIECE + 1, 1), content(PIECE + 1, 2));
+    let spool = open(&directory, 1 << 30);
+    hold(&spool, &bytes);
+    hold(&spool, &other);
+    drop(spool);
+    let spool = open(&directory, 1 << 30);
+    let reading = want(&spool, &bytes);
+    assert!(read_all(reader(reading)).await.expect("good") == bytes, "though the spool's check never ran");
+    assert_eq!(spool.held(&sha256(&other)), None, "nobody asked for it");
+}
+
+#[tokio::test]
+async fn a_lost_file_drops_the_blob_and_who_reads_next_fills_it_again() {
+    let directory = tempfile::tempdir().expect("a directory");
+    let spool = open(&directory, 1 << 30);
+    let bytes = content(PIECE + 1, 1);
+    hold(&spool, &bytes);
+    spool.news().drain();
+    std::fs::remove_file(directory.path().join("spool/sha256").join(sha256(&bytes).hex())).expect("removed");
+    let failed = read_all(reader(want(&spool, &bytes))).await;
+    assert!(matches!(failed, Err(BlobError::Store(_))), "{failed:?}");
+    assert_eq!(names(&spool.news().drain()), ["dropped"]);
+    assert_eq!((spool.held(&sha256(&bytes)), spool.metrics.spool_bytes.get()), (None, 0));
+    let again = want(&spool, &bytes);
+    assert_eq!(names(&spool.news().drain()), ["want and lease"]);
+    assert_eq!(fill(again.blob(), &bytes), PrefixRun::Verified);
+    assert!(read_all(reader(again)).await.expect("good") == bytes);
+}
+
+#[test]
+fn a_file_that_cannot_be_read_is_lost_but_a_lack_of_handles_passes() {
+    const EIO: i32 = 5;
+    const EMFILE: i32 = 24;
+    let directory = tempfile::tempdir().expect("a directory");
+    let spool = open(&directory, 1 << 30);
+    let bytes = content(PIECE + 1, 1);
+    let blob = hold(&spool, &bytes);
+    spool.news().drain();
+    blob.lose_for(&std::io::Error::from_raw_os_error(EMFILE));
+    assert!(blob.is_verified());
+    blob.lose_for(&std::io::Error::from_raw_os_error(EIO));
+    assert_eq!(names(&spool.news().drain()), ["dropped"]);
+    assert!(!is_on_disk(&directory, &bytes));
+    spool.evict();
+    assert_eq!(spool.metrics.spool_bytes.get(), 0);
+}
+
 #[test]
 fn the_least_recently_used_unread_blob_goes_first() {
     let directory = tempfile::tempdir().expect("a directory");

@@ -6,12 +6,12 @@ use shoal_core::event::{Input, MemberEvent, TransferFailure, TransferId};
 use shoal_wire::{
     control::{ControlMessage, Load},
     digest::Digest,
-    frame::{STREAM_OPENING, encode_reply},
+    frame::{STREAM_OPENING, encode_reply, encode_request},
     geometry::{Geometry, PieceIndex},
     ids::{MemberId, PieceHash},
     member::MemberRecord,
     piece_map::PieceMap,
-    transfer::{PieceReply, Urgency, Voucher},
+    transfer::{PieceReply, PieceRequest, Urgency, Voucher},
 };
 use tempfile::TempDir;
 
@@ -23,7 +23,7 @@ use crate::{
         peers::establish,
         socket::SharedSocket,
         tls,
-        transfer::{download::Request, stream::read_request},
+        transfer::{download::Request, stream::read_request, upload::Verdict},
     },
     table::PeerTable,
     testing::{TestNode, content, piece_of, sha256},
@@ -236,4 +236,67 @@ async fn a_member_that_reads_nothing_is_given_up() {
     };
     assert!(matches!(lost, Input::ControlLost { to } if to == id), "{lost:?}");
     assert!(matches!(connection.closed().await, quinn::ConnectionError::ApplicationClosed(_)));
+}
+
+#[tokio::test]
+async fn a_member_that_reads_nothing_of_its_piece_loses_its_slot() {
+    let mut victim = TestNode::start().await;
+    let mut member = Member::beside(&victim);
+    let mut transport = quinn::TransportConfig::default();
+    transport.stream_receive_window(1000u32.into());
+    member.quic.client.transport_config(Arc::new(transport));
+    let bytes = content(300_000, 1);
+    let reading = victim.stack.spool.read(sha256(&bytes), 300_000, None).expect("it can be read");
+    let (piece, digest) = (PieceIndex(0), sha256(&bytes));
+    let part = piece_of(&bytes, piece);
+    let voucher = vouched(&victim.stack.uploads.identity, &digest, piece, &part);
+    reading.blob().store(piece, &part, &voucher).expect("stored");
+
+    let connection = member.dial(&victim).await;
+    let _established = establish(connection.clone()).await.expect("established");
+    let (mut send, mut receive) = connection.open_bi().await.expect("opened");
+    let request = PieceRequest { digest, piece, urgency: Urgency::Bulk };
+    send.write_all(&encode_request(&request).expect("a short header")).await.expect("sent");
+    let asked = loop {
+        match victim.input().await {
+            Input::PieceRequested { upload, .. } => break upload,
+            other => assert!(matches!(other, Input::Control { .. }), "unexpected {other:?}"),
+        }
+    };
+    victim.stack.uploads.decide(asked, Verdict::Serve);
+    let ended = victim.input().await;
+    assert!(matches!(ended, Input::UploadEnded { upload } if upload == asked), "{ended:?}");
+    assert_eq!(victim.stack.metrics.uploads_active.get(), 0);
+    let reset = receive.read_to_end(1_000_000).await;
+    assert!(matches!(reset, Err(quinn::ReadToEndError::Read(quinn::ReadError::Reset(_)))), "{reset:?}");
+}
+
+/// The first datagram of a handshake of `member` with `victim`, which does not get it.
+async fn first_datagram(member: &Member, victim: &TestNode) -> Vec<u8> {
+    let trap = tokio::net::UdpSocket::bind("127.0.0.1:0").await.expect("a socket");
+    let name = tls::server_name(victim.stack.table.own_id());
+    let address = trap.local_addr().expect("an address");
+    let _dialling = member.quic.endpoint.connect_with(member.quic.client.clone(), address, &name).expect("dialled");
+    let mut datagram = vec![0; 65_536];
+    let (length, _) = trap.recv_from(&mut datagram).await.expect("received");
+    datagram.truncate(length);
+    datagram
+}
+
+#[tokio::test]
+async fn unproven_addresses_take_at_most_half_of_the_handshakes() {
+    /// Header form, fixed bit and type of a long header (RFC 9000, section 17.2).
+    const TYPE: u8 = 0xf0;
+    const RETRY: u8 = 0xf0;
+    let victim = TestNode::start().await;
+    let member = Member::beside(&victim);
+    let datagram = first_datagram(&member, &victim).await;
+    let _half = victim.stack.peers.occupy_handshakes();
+    let forger = tokio::net::UdpSocket::bind("127.0.0.1:0").await.expect("a socket");
+    forger.send_to(&datagram, victim.stack.table.own().address).await.expect("sent");
+    let mut answer = [0; 2048];
+    forger.recv_from(&mut answer).await.expect("received");
+    assert_eq!(answer[0] & TYPE, RETRY, "an answer that costs nothing to keep");
+    let connection = member.dial(&victim).await;
+    establish(connection).await.expect("who owns its address gets in");
 }

@@ -176,6 +176,25 @@ async fn a_piece_that_is_gone_when_it_is_served_is_not_held() {
 }
 
 #[tokio::test]
+async fn a_complete_blob_whose_file_is_lost_is_not_held_and_dropped() {
+    let mut pair = Pair::new().await;
+    let own = Arc::clone(&pair.holder.stack.uploads.identity);
+    for piece in 0..3 {
+        pair.inject(piece, &own);
+    }
+    pair.holder.stack.spool.news().drain();
+    let blob = pair.source.blob();
+    std::fs::remove_file(blob.path()).expect("removed");
+    pair.ask(1, 0);
+    let upload = pair.asked().await;
+    pair.holder.stack.uploads.decide(upload, Verdict::Serve);
+    assert_eq!(pair.failure().await, TransferFailure::NotHeld);
+    pair.ended(upload).await;
+    let told = pair.holder.stack.spool.news().drain();
+    assert!(matches!(&told[..], [Input::Dropped { digest }] if *digest == sha256(&pair.bytes)), "{told:?}");
+}
+
+#[tokio::test]
 async fn a_cancelled_transfer_frees_the_uploader_and_has_no_result() {
     let mut pair = Pair::new().await;
     pair.ask(1, 0);

@@ -20,7 +20,10 @@ use shoal_wire::{
     ids::{MemberId, PieceHash},
     transfer::{PieceReply, PieceRequest, Urgency, Voucher},
 };
-use tokio::sync::{mpsc, oneshot};
+use tokio::{
+    sync::{mpsc, oneshot},
+    time::timeout,
+};
 
 use super::stream::{HeaderError, Sending, read_request};
 use crate::{
@@ -37,6 +40,9 @@ use crate::{
 
 /// Time for a request to arrive once its stream is open.
 const REQUEST_TIMEOUT: Duration = Duration::from_secs(5);
+/// Time in which a peer must take some bytes of what it asked for, our own limit's waits not counted: one that reads
+/// nothing would hold its slot for ever. Short in tests, one of which waits for it.
+const STALL_TIMEOUT: Duration = Duration::from_secs(if cfg!(test) { 1 } else { 10 });
 /// This node's own vouchers for pieces of complete blobs that are kept: 136 bytes each.
 const VOUCHERS_MAX: usize = 16_384;
 
@@ -76,6 +82,8 @@ struct VoucherCache {
 enum SendFailure {
     /// The peer cancelled it, or its connection broke.
     Peer,
+    /// The peer does not read.
+    Stalled,
     /// The piece is not there any more.
     NotHeld,
     /// The disk failed.
@@ -93,7 +101,7 @@ impl Uploads {
     /// Answers one request of `from`. QUIC bounds how many each peer may have open.
     pub(crate) async fn answer(self: Arc<Self>, from: MemberId, send: SendStream, mut receive: RecvStream) {
         let mut sending = Sending::new(send);
-        let request = match tokio::time::timeout(REQUEST_TIMEOUT, read_request(&mut receive)).await {
+        let request = match timeout(REQUEST_TIMEOUT, read_request(&mut receive)).await {
             Ok(Ok(request)) => request,
             Ok(Err(HeaderError::Broken(_))) | Err(_) => return,
             Ok(Err(error)) => {
@@ -143,7 +151,7 @@ impl Uploads {
 
     async fn reply_only(&self, mut sending: Sending, reply: &PieceReply) {
         let Ok(header) = encode_reply(reply) else { return };
-        if sending.write_all(&header).await.is_ok() {
+        if matches!(timeout(STALL_TIMEOUT, sending.write_all(&header)).await, Ok(Ok(()))) {
             sending.finish();
         }
     }
@@ -154,6 +162,10 @@ impl Uploads {
             Ok(()) => sending.finish(),
             Err(SendFailure::NotHeld) => self.reply_only(sending, &PieceReply::NotHeld).await,
             Err(SendFailure::Peer) => {}
+            Err(SendFailure::Stalled) => {
+                tracing::info!(peer = %to, digest = %request.digest, piece = request.piece.0,
+                    "a peer does not read the piece that it asked for; given up");
+            }
             Err(SendFailure::Disk(error)) => {
                 tracing::warn!(peer = %to, digest = %request.digest, piece = request.piece.0, %error,
                     "a piece could not be read from the spool");
@@ -171,7 +183,7 @@ impl Uploads {
         let (voucher, file, mut chunk) = self.prepare(&blob, request.piece).await?;
         let header =
             encode_reply(&PieceReply::Sending(voucher)).map_err(|error| SendFailure::Disk(io::Error::other(error)))?;
-        sending.write_all(&header).await.map_err(|_| SendFailure::Peer)?;
+        write(sending, header.into()).await?;
         let mut offset = range.start;
         while offset < range.end {
             offset += chunk.len() as u64;
@@ -180,8 +192,9 @@ impl Uploads {
             if length == 0 {
                 break;
             }
-            let file = file.clone();
-            let read = self.pool.run(move || read_at(&file, offset, length)).await;
+            let (file, blob) = (file.clone(), blob.clone());
+            let job = move || read_at(&file, offset, length).inspect_err(|error| blob.lose_for(error));
+            let read = self.pool.run(job).await;
             chunk = read.and_then(|read| read).map_err(SendFailure::Disk)?;
         }
         Ok(())
@@ -197,7 +210,7 @@ impl Uploads {
             let part = chunk.split_to(chunk.len().min(self.limiter.quantum()));
             let length = part.len() as u64;
             self.limiter.take(length, urgency).await;
-            sending.write_chunk(part).await.map_err(|_| SendFailure::Peer)?;
+            write(sending, part).await?;
             self.metrics.peer_sent_bytes.add(length);
         }
         Ok(())
@@ -211,20 +224,21 @@ impl Uploads {
     ) -> Result<(Voucher, Arc<File>, bytes::Bytes), SendFailure> {
         let known = self.known_voucher(blob, piece);
         let (job_blob, identity) = (blob.clone(), self.identity.clone());
-        let job = move || {
-            let file = job_blob.file()?;
-            let range = job_blob.geometry().range(piece);
+        let read = move |blob: &Blob| {
+            let file = blob.file()?;
+            let range = blob.geometry().range(piece);
             let voucher = match known {
                 Some(voucher) => voucher,
-                None => identity.vouch(job_blob.digest(), piece, hash_of(&file, range.clone())?),
+                None => identity.vouch(blob.digest(), piece, hash_of(&file, range.clone())?),
             };
             let first = read_at(&file, range.start, (range.end - range.start).min(READ_BYTES))?;
             Ok((voucher, file, first))
         };
+        let job = move || read(&job_blob).inspect_err(|error| job_blob.lose_for(error));
         let prepared = match self.pool.run(job).await.and_then(|prepared: io::Result<_>| prepared) {
             Ok(prepared) => prepared,
-            // It was evicted between the look into the index and the opening of its file.
-            Err(error) if error.kind() == io::ErrorKind::NotFound => return Err(SendFailure::NotHeld),
+            // It was evicted between the look into the index and the opening of its file, or it is lost.
+            Err(_) if !blob.has(piece) => return Err(SendFailure::NotHeld),
             Err(error) => return Err(SendFailure::Disk(error)),
         };
         if prepared.0.injector == self.identity.id() {
@@ -254,6 +268,16 @@ impl VoucherCache {
             self.vouchers.remove(&oldest);
         }
     }
+}
+
+/// Writes all of `bytes`, as long as the peer takes some of them again and again.
+async fn write(sending: &mut Sending, bytes: bytes::Bytes) -> Result<(), SendFailure> {
+    let mut left = [bytes];
+    while !left[0].is_empty() {
+        let written = timeout(STALL_TIMEOUT, sending.write_chunks(&mut left)).await;
+        written.map_err(|_| SendFailure::Stalled)?.map_err(|_| SendFailure::Peer)?;
+    }
+    Ok(())
 }
 
 fn hash_of(file: &File, range: std::ops::Range<u64>) -> io::Result<PieceHash> {
