@@ -52,7 +52,7 @@ pub(crate) struct Injection {
 impl Injection {
     pub(crate) fn new(config: InjectionConfig, seed: u64) -> Self {
         let random = Stream::new(seed, "injection");
-        Self { config, random, records: BTreeMap::new(), timers: Timers::new() }
+        Self { config, random, records: BTreeMap::new(), timers: Timers::default() }
     }
 
     /// Size of the blob, where somebody has all of it or can fetch it.
@@ -139,7 +139,7 @@ impl Injection {
 
     /// Acts on the records whose time has come.
     pub(crate) fn handle_timeout(&mut self, now: Time, outbox: &mut Outbox) {
-        while let Some(digest) = self.timers.pop_due(now) {
+        while let Some(digest) = self.timers.pop(now) {
             self.with_record(now, outbox, &digest, Record::handle_tick);
         }
     }
@@ -164,7 +164,7 @@ impl Injection {
         act(record, &mut context);
         if record.is_unused() {
             self.records.remove(digest);
-            self.timers.clear(*digest);
+            self.timers.cancel(*digest);
         } else {
             self.schedule(now, digest);
         }
@@ -175,7 +175,7 @@ impl Injection {
         if record.needs_ticks() {
             let tick = now + self.config.tick;
             let due = record.listening_until().filter(|&until| until > now).map_or(tick, |until| until.min(tick));
-            self.timers.set_by(*digest, due);
+            self.timers.set_earlier(*digest, due);
         }
     }
 
@@ -187,7 +187,7 @@ impl Injection {
         let oldest = self.records.iter().min_by_key(|(_, record)| record.last_used()).map(|(&digest, _)| digest);
         if let Some(oldest) = oldest {
             self.records.remove(&oldest);
-            self.timers.clear(oldest);
+            self.timers.cancel(oldest);
         }
     }
 }

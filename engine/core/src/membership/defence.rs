@@ -15,7 +15,7 @@ use shoal_wire::{
 use super::{
     Membership,
     members::Health,
-    timers::Timer,
+    timer::Timer,
     update::{Verdict, with_life},
 };
 use crate::time::Time;

@@ -20,7 +20,7 @@ use super::{
     Membership,
     broadcast::retransmit_limit,
     members::{Health, Member},
-    timers::Timer,
+    timer::Timer,
     update::{Spread, Verdict},
 };
 use crate::time::Time;

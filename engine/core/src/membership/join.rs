@@ -14,7 +14,7 @@ use super::{
     Membership,
     gossip::{as_updates, verdict_on},
     members::Member,
-    timers::Timer,
+    timer::Timer,
 };
 use crate::time::Time;
 

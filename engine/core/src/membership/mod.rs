@@ -37,7 +37,7 @@ mod snapshot;
 mod stats;
 mod suspicion;
 mod sync;
-mod timers;
+mod timer;
 mod update;
 
 use std::{collections::VecDeque, net::SocketAddr, sync::Arc, time::Duration};
@@ -60,9 +60,9 @@ use self::{
     seeds::Seeds,
     snapshot::{SnapshotClient, SnapshotServer},
     sync::Sync,
-    timers::{Timer, Timers},
+    timer::Timer,
 };
-use crate::{config::MembershipConfig, event::MemberEvent, rng::Stream, time::Time};
+use crate::{config::MembershipConfig, event::MemberEvent, rng::Stream, time::Time, timers::Timers};
 
 /// No timer is set again sooner than this, whatever the configuration says: the machine cannot spin.
 const TIMER_MIN: Duration = Duration::from_millis(1);
@@ -115,7 +115,7 @@ pub struct Membership {
     snapshot: SnapshotClient,
     snapshots: SnapshotServer,
     sync: Sync,
-    timers: Timers,
+    timers: Timers<Timer>,
     stats: MembershipStats,
     outputs: VecDeque<MembershipOutput>,
     has_left: bool,

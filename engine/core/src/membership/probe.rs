@@ -16,7 +16,7 @@ use shoal_wire::{
 use super::{
     Membership,
     members::{Health, Member},
-    timers::Timer,
+    timer::Timer,
     update::Spread,
 };
 use crate::{rng::Stream, time::Time};

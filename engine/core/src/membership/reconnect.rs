@@ -4,7 +4,7 @@
 //! attempt for each dead member in that time, however many members it has. A dead member that answers learns what is
 //! believed of it, refutes, and then digests are exchanged with it.
 
-use super::{Membership, members::Health, timers::Timer};
+use super::{Membership, members::Health, timer::Timer};
 use crate::time::Time;
 
 impl Membership {

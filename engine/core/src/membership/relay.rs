@@ -4,7 +4,7 @@ use std::{collections::BTreeMap, net::SocketAddr};
 
 use shoal_wire::{gossip::GossipBody, ids::MemberId};
 
-use super::{Membership, timers::Timer};
+use super::{Membership, timer::Timer};
 use crate::time::Time;
 
 /// The nack is sent after this part of the probe's timeout, so that it arrives before the requester judges.

@@ -18,7 +18,7 @@ use shoal_wire::{
 
 use super::{
     Membership,
-    timers::Timer,
+    timer::Timer,
     update::{Departure, Spread},
 };
 use crate::time::Time;

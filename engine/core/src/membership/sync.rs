@@ -17,7 +17,7 @@ use super::{
     Membership,
     members::Health,
     snapshot::PAGE_BYTES,
-    timers::Timer,
+    timer::Timer,
     update::{Departure, Spread, Verdict},
 };
 use crate::time::Time;

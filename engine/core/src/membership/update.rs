@@ -22,7 +22,7 @@ use super::{
     Membership,
     members::{Health, Member},
     suspicion::{Limits, Suspicion},
-    timers::Timer,
+    timer::Timer,
 };
 use crate::{event::MemberEvent, time::Time};
 

@@ -87,7 +87,7 @@ impl Swarm {
             transfers: Transfers::default(),
             uploads: Uploads::new(),
             holding: Holding::default(),
-            timers: Timers::new(),
+            timers: Timers::default(),
         }
     }
 
@@ -150,8 +150,8 @@ impl Swarm {
         for transfer in self.transfers.matching(|transfer| transfer.digest == *digest) {
             self.cancel(around, transfer);
         }
-        self.timers.clear(Timer::Announce(*digest));
-        self.timers.clear(Timer::Tell(*digest));
+        self.timers.cancel(Timer::Announce(*digest));
+        self.timers.cancel(Timer::Tell(*digest));
         self.make_requests(around);
     }
 
@@ -270,7 +270,7 @@ impl Swarm {
 
     /// Acts on what is due.
     pub(crate) fn handle_timeout(&mut self, around: &mut Surroundings<'_>) {
-        while let Some(timer) = self.timers.pop_due(around.now) {
+        while let Some(timer) = self.timers.pop(around.now) {
             match timer {
                 Timer::Announce(digest) => self.announce(around, &digest),
                 Timer::Tell(digest) => self.tell_neighbours(around, &digest),

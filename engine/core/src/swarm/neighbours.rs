@@ -179,7 +179,7 @@ impl Swarm {
     pub(super) fn plan_telling(&mut self, now: Time, digest: &Digest) {
         let Some(blob) = self.blobs.get(digest) else { return };
         let due = (blob.told_at + self.config.have_interval).max(now);
-        self.timers.set_by(Timer::Tell(*digest), due);
+        self.timers.set_earlier(Timer::Tell(*digest), due);
     }
 
     /// Tells the neighbours that want pieces which ones are new here.

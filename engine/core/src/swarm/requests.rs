@@ -200,7 +200,7 @@ impl Swarm {
         let returns = self.peers.next_return(now).filter(|_| wants);
         match stalls.chain(hedges).chain(returns).min() {
             Some(at) => self.timers.set(Timer::Requests, at),
-            None => self.timers.clear(Timer::Requests),
+            None => self.timers.cancel(Timer::Requests),
         }
     }
 
