@@ -1,0 +1,132 @@
+//! Giving out leases: to whom, which pieces, how many, and help for those that are slow.
+
+use shoal_wire::{
+    control::ControlMessage,
+    geometry::PieceIndex,
+    ids::{LeaseId, MemberId},
+    piece_map::PieceMap,
+};
+
+use super::{Coordination, Participants};
+use crate::{
+    config::InjectionConfig,
+    injection::{Context, lease::Lease, participant::Participant},
+};
+
+impl Coordination {
+    /// Gives out leases while the limit, the work and the wanters allow.
+    pub(in crate::injection) fn grant(&mut self, context: &mut Context<'_>, participants: &Participants) {
+        if context.now < self.hold_until {
+            return;
+        }
+        let covered = self.covered();
+        if self.whole_only {
+            return self.grant_whole(context, participants, &covered);
+        }
+        let mut covered = covered;
+        while self.at_work(context.now) < self.concurrency.limit() {
+            let Some(holder) = self.choose_holder(context, participants) else { return };
+            let Some(run) = self.next_run(&covered, context.config, participants.get(&holder)) else {
+                return self.help_the_slowest(context, participants, holder);
+            };
+            run.clone().for_each(|piece| {
+                covered.insert(PieceIndex(piece));
+            });
+            self.give(context, holder, run.start, run.end - run.start);
+        }
+    }
+
+    fn grant_whole(&mut self, context: &mut Context<'_>, participants: &Participants, covered: &PieceMap) {
+        let is_needed = self.leases.is_empty() && !covered.is_full();
+        if is_needed && let Some(holder) = self.choose_holder(context, participants) {
+            self.give(context, holder, 0, self.geometry.pieces());
+        }
+    }
+
+    /// The wanter with the fewest leases, then the fewest pieces brought in; among equals a random one.
+    fn choose_holder(&self, context: &mut Context<'_>, participants: &Participants) -> Option<MemberId> {
+        let at_work = |member| self.leases.values().filter(|lease| lease.holder == member).count();
+        participants
+            .iter()
+            .filter(|(_, participant)| participant.may_lease(context.now))
+            .min_by_key(|&(&member, participant)| (at_work(member), participant.injected, context.random.bits()))
+            .map(|(&member, _)| member)
+    }
+
+    /// The first pieces that nobody has or fetches: about a second's worth at the holder's rate.
+    fn next_run(
+        &self,
+        covered: &PieceMap,
+        config: &InjectionConfig,
+        holder: Option<&Participant>,
+    ) -> Option<std::ops::Range<u32>> {
+        let first = covered.first_missing(PieceIndex(0))?.0;
+        let piece_bytes = self.geometry.piece_bytes();
+        let target = holder.and_then(|holder| holder.bytes_in(config.run_time)).unwrap_or(config.run_bytes_start);
+        let left = self.geometry.pieces() - covered.count();
+        let share = left.div_ceil(2 * self.concurrency.limit()).max(1);
+        let wanted = u32::try_from(target.min(config.run_bytes_max) / piece_bytes).unwrap_or(u32::MAX).clamp(1, share);
+        let end = (first..first.saturating_add(wanted).min(self.geometry.pieces()))
+            .find(|&piece| covered.has(PieceIndex(piece)))
+            .unwrap_or_else(|| first.saturating_add(wanted).min(self.geometry.pieces()));
+        Some(first..end)
+    }
+
+    /// All is given out, and a wanter is idle: it takes half of the lease that will end last, or repeats its last piece.
+    fn help_the_slowest(&mut self, context: &mut Context<'_>, participants: &Participants, helper: MemberId) {
+        let now = context.now;
+        let typical = participants
+            .values()
+            .filter_map(|peer| peer.rate)
+            .fold(None, |best: Option<f64>, rate| Some(best.map_or(rate, |best| best.max(rate))));
+        let Some(typical) = typical else { return };
+        let piece_s = |rate: f64| self.geometry.piece_bytes() as f64 / rate.max(1.0);
+        let left_s = |lease: &Lease| {
+            let rate = participants.get(&lease.holder).and_then(|peer| peer.rate).unwrap_or(typical);
+            let waited = now.since(lease.advanced_at).as_secs_f64();
+            f64::from(lease.remaining()) * piece_s(rate).max(waited)
+        };
+        let slowest = self
+            .leases
+            .iter()
+            .filter(|(_, lease)| lease.holder != helper && !lease.is_hedge)
+            .max_by(|(_, a), (_, b)| left_s(a).total_cmp(&left_s(b)))
+            .map(|(&id, lease)| (id, lease.holder, lease.next, lease.end, left_s(lease)));
+        let Some((id, holder, next, end, left)) = slowest else { return };
+        if left < context.config.help_after.as_secs_f64().max(3.0 * piece_s(typical)) {
+            return;
+        }
+        if end - next >= 2 {
+            let middle = next + (end - next).div_ceil(2);
+            if let Some(lease) = self.leases.get_mut(&id) {
+                lease.end = middle;
+            }
+            self.cut(context, holder, id, middle);
+            self.give(context, helper, middle, end - middle);
+        } else {
+            self.hedge(context, helper, next);
+        }
+    }
+
+    /// Repeats one piece, for at most 2 % of the pieces.
+    fn hedge(&mut self, context: &mut Context<'_>, helper: MemberId, piece: u32) {
+        let is_hedged = self.leases.values().any(|lease| lease.is_hedge && lease.next == piece);
+        if is_hedged || self.hedged >= (self.geometry.pieces() / 50).max(1) {
+            return;
+        }
+        self.hedged += 1;
+        let id = self.give(context, helper, piece, 1);
+        if let Some(lease) = self.leases.get_mut(&id) {
+            lease.is_hedge = true;
+        }
+    }
+
+    pub(super) fn give(&mut self, context: &mut Context<'_>, holder: MemberId, first: u32, count: u32) -> LeaseId {
+        let id = LeaseId(context.random.bits());
+        self.leases.insert(id, Lease::new(context.now, holder, first, count));
+        context
+            .outbox
+            .send(holder, ControlMessage::Lease { digest: self.digest, lease: id, first: PieceIndex(first), count });
+        id
+    }
+}
