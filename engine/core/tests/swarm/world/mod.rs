@@ -15,7 +15,7 @@ use std::{
 
 use shoal_core::{
     config::CoreConfig,
-    event::{FetchFailure, HeldLease, Input, Output, Refusal, TransferFailure, TransferId, UploadId},
+    event::{HeldLease, Input, Output, TransferId, UploadId},
     node::Node,
     rng::Stream,
     time::Time,
