@@ -8,6 +8,16 @@ use thiserror::Error;
 use crate::ids::write_hex;
 
 /// Digest of a blob or manifest (OCI image spec, "Digests"). It is the identity of content everywhere in Shoal.
+///
+/// ```
+/// use shoal_wire::digest::{Digest, DigestError};
+///
+/// let text = format!("sha256:{}", "0f".repeat(32));
+/// let digest: Digest = text.parse()?;
+/// assert_eq!(digest.to_string(), text);
+/// assert_eq!("0f0f".parse::<Digest>(), Err(DigestError::Shape));
+/// # Ok::<(), DigestError>(())
+/// ```
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub enum Digest {
     /// SHA-256, the algorithm of practically every image.

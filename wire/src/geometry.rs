@@ -21,6 +21,15 @@ pub struct PieceIndex(#[serde(with = "Pieces::<0>")] pub u32);
 ///
 /// About 512 pieces keep the pipeline's cost, `floor(log2 N) / pieces`, under 2 % for thousands of nodes; the bounds
 /// keep a piece worth a request and short on a slow link. The last piece is the shorter one.
+///
+/// ```
+/// use shoal_wire::geometry::{Geometry, PieceIndex};
+///
+/// let geometry = Geometry::of(1 << 30)?;
+/// assert_eq!((geometry.pieces(), geometry.piece_bytes()), (512, 2 << 20));
+/// assert_eq!(geometry.range(PieceIndex(1)), 2 << 20..4 << 20);
+/// # Ok::<(), shoal_wire::geometry::TooLarge>(())
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Geometry {
     size: u64,

@@ -27,6 +27,31 @@ const NAMES_TICK: Duration = Duration::from_secs(1);
 ///
 /// Order of calls: [`Node::handle`] with one input, then [`Node::poll_output`] until it is empty, then wait for the
 /// next input or until [`Node::next_timeout`], whichever is first. Time never runs backwards between calls.
+///
+/// ```
+/// use shoal_core::{config::CoreConfig, event::{Input, Output}, node::Node, time::Time};
+/// use shoal_wire::{
+///     digest::Digest, ids::{Generation, Incarnation, PublicKey}, member::MemberRecord, piece_map::PieceMap,
+/// };
+///
+/// let own = MemberRecord {
+///     public_key: PublicKey([1; 32]),
+///     generation: Generation(1),
+///     incarnation: Incarnation(0),
+///     address: "10.0.0.5:5001".parse()?,
+///     zone: String::new(),
+///     version: 1,
+///     upload_bytes_per_s: 0,
+/// };
+/// let mut node = Node::new(CoreConfig::default(), own, 7, Time::ZERO);
+/// let digest = Digest::Sha256([2; 32]);
+/// node.handle(Time::ZERO, Input::Want { digest, size: 1000, have: PieceMap::empty(1), can_lease: true });
+/// node.handle(Time::ZERO, Input::Timeout);
+/// // Alone, it is its own home, and leases the blob to itself.
+/// let outputs: Vec<_> = std::iter::from_fn(|| node.poll_output()).collect();
+/// assert!(outputs.iter().any(|output| matches!(output, Output::FetchUpstream { count: 1, .. })));
+/// # Ok::<(), std::net::AddrParseError>(())
+/// ```
 #[derive(Debug)]
 pub struct Node {
     membership: Membership,
