@@ -4,12 +4,14 @@
 //! drained by [`node::Node::poll_output`]. Time and the random seed are arguments. The same code runs in the daemon, in
 //! tests that drive whole clusters in virtual time, and in the simulator.
 
+pub mod bound;
 pub mod config;
 pub mod event;
 pub mod membership;
 pub mod node;
 pub mod rng;
 pub mod time;
+pub mod units;
 
 mod directory;
 mod injection;

@@ -30,7 +30,7 @@ pub mod upstream;
 pub use config::{ClusterSecret, EngineConfig};
 pub use engine::{BlobError, BlobRequest, Engine, EngineStatus, MetricsSnapshot, ResolveError, StartError};
 pub use reader::BlobReader;
-pub use shoal_core::config::CoreConfig;
+pub use shoal_core::{bound, config::CoreConfig, units};
 pub use shoal_wire::{
     control::UpstreamFailure,
     digest::{Digest, DigestError},

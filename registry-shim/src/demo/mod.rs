@@ -7,7 +7,6 @@
 //! Links are limits on payload bytes: of the registry and of the clients in this process, of the nodes by their own
 //! settings. Whatever happens, no process and no file is left behind.
 
-mod bound;
 mod client;
 mod cluster;
 mod format;
@@ -29,7 +28,6 @@ use anyhow::{Context, bail};
 use clap::Args;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
-pub use bound::Distribution;
 
 use cluster::Cluster;
 use image::Image;
@@ -37,7 +35,7 @@ use plan::Plan;
 use progress::Board;
 use report::Report;
 
-use crate::node::units::{Rate, Size};
+use shoal_runtime::units::{Rate, Size};
 
 /// Arguments of `shoal demo`.
 #[derive(Args, Clone, Debug)]

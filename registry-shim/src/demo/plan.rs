@@ -2,11 +2,11 @@
 
 use std::path::Path;
 
+use shoal_runtime::bound::Distribution;
 use thiserror::Error;
 
 use super::{
     DemoArgs,
-    bound::Distribution,
     format::Bytes,
     image::{LAYER_BYTES_MAX, LAYER_BYTES_MIN},
 };
@@ -194,7 +194,7 @@ fn layer_sizes(size: u64, layers: u32) -> Vec<u64> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::node::units::{Rate, Size};
+    use shoal_runtime::units::{Rate, Size};
 
     fn arguments() -> DemoArgs {
         DemoArgs {

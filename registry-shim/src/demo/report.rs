@@ -25,7 +25,7 @@ pub(crate) struct Report {
     seed: u64,
     single_source_s: Option<f64>,
     swarm_s: f64,
-    /// The fluid bound, see [`super::bound::Distribution::fluid_s`].
+    /// The fluid bound, see [`shoal_runtime::bound::Distribution::fluid_s`].
     bound_s: f64,
     ratio_to_bound: f64,
     speedup: Option<f64>,

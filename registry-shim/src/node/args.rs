@@ -5,7 +5,7 @@ use std::{net::SocketAddr, path::PathBuf};
 use clap::{Args, ValueEnum};
 use serde::Deserialize;
 
-use super::units::{Rate, Size};
+use shoal_runtime::units::{Rate, Size};
 
 /// Run a node: a registry mirror for containerd, fed by the swarm of all nodes
 ///

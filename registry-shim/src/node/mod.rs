@@ -4,6 +4,5 @@ pub mod args;
 pub mod run;
 pub mod secret;
 pub mod settings;
-pub mod units;
 
 pub use self::{args::NodeArgs, run::run};

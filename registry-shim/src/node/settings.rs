@@ -7,13 +7,15 @@ use std::{
 };
 
 use serde::Deserialize;
-use shoal_runtime::ClusterSecret;
+use shoal_runtime::{
+    ClusterSecret,
+    units::{Rate, Size},
+};
 use thiserror::Error;
 
 use super::{
     args::{LogFormat, NodeArgs},
     secret::{SecretError, parse_secret},
-    units::{Rate, Size},
 };
 
 /// Port of the registry mirror where nothing else is said.

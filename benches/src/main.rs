@@ -1,0 +1,3 @@
+//! `shoal-lab`.
+
+fn main() {}
