@@ -3,6 +3,7 @@
 mod cold_start;
 mod failures;
 mod names;
+mod policies;
 mod storms;
 mod tuning;
 mod world;
