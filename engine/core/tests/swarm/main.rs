@@ -4,6 +4,8 @@ mod cold_start;
 mod failures;
 mod names;
 mod policies;
+mod pull;
 mod storms;
 mod tuning;
 mod world;
+mod zones;

@@ -5,72 +5,12 @@
 
 use std::time::Duration;
 
-use shoal_wire::digest::Digest;
+use shoal_core::config::CoreConfig;
 
-use crate::world::{Setting, World, network::Sharing};
-
-const MIB: u64 = 1024 * 1024;
-/// 50 Mbit/s.
-const LINK: f64 = 6.25e6;
-
-fn setting(nodes: usize) -> Setting {
-    Setting { nodes, link: LINK, upstream: LINK, zone_uplink: 2.0 * LINK, sharing: Sharing::Fair, ..Setting::default() }
-}
-
-/// All nodes want one blob at once.
-struct Pull {
-    world: World,
-    digest: Digest,
-    size: u64,
-    start: shoal_core::time::Time,
-}
-
-impl Pull {
-    fn start(setting: Setting, size: u64, seed: u64) -> Self {
-        let mut world = World::new(setting, seed);
-        world.form();
-        let digest = world.blob(size);
-        let start = world.now;
-        (0..world.members.len()).for_each(|node| world.want(node, digest));
-        Self { world, digest, size, start }
-    }
-
-    fn finish(setting: Setting, size: u64, seed: u64) -> Self {
-        let mut pull = Self::start(setting, size, seed);
-        pull.end(seed);
-        pull
-    }
-
-    fn end(&mut self, seed: u64) {
-        let digest = self.digest;
-        let done = self.world.run_until(Duration::from_secs(3000), |world| world.finished(&digest) == world.up());
-        assert!(done, "seed {seed}: {} of {} nodes finished", self.world.finished(&digest), self.world.up());
-    }
-
-    /// Seconds that each node that is up needed.
-    fn seconds(&self) -> Vec<f64> {
-        let up = self.world.members.iter().filter(|member| member.is_up);
-        up.map(|member| member.finished[&self.digest].since(self.start).as_secs_f64()).collect()
-    }
-
-    fn makespan(&self) -> f64 {
-        self.seconds().into_iter().fold(0.0, f64::max)
-    }
-
-    /// The time that one link needs for the blob: the fluid bound where upstream and nodes have equal links.
-    fn link_s(&self) -> f64 {
-        self.size as f64 / LINK
-    }
-
-    fn first_byte(&self) -> f64 {
-        let begun = self.world.members.iter().map(|member| member.begun[&self.digest]);
-        begun.map(|at| at.since(self.start).as_secs_f64()).fold(0.0, f64::max)
-    }
-
-    fn copies(&self) -> f64 {
-        self.world.upstream_bytes as f64 / self.size as f64
-    }
-}
+use crate::{
+    pull::{LINK, MIB, Pull, setting},
+    world::{Setting, World},
+};
 
 fn tables() -> bool {
     std::env::var_os("SHOAL_TUNING").is_some()
@@ -94,7 +34,7 @@ fn cold_starts_by_number_of_nodes() {
         for seed in 0..SEEDS {
             let pull = Pull::finish(setting(nodes), mib * MIB, seed);
             let pieces = f64::from(pull.world.geometry(&pull.digest).pieces());
-            let granular = pull.link_s() * (1.0 + f64::from((nodes as u32).ilog2()) / pieces);
+            let granular = pull.link_s() * (1.0 + f64::from(nodes.ilog2()) / pieces);
             ratios.push(pull.makespan() / granular);
             first = first.max(pull.first_byte());
             copies = copies.max(pull.copies());
@@ -107,24 +47,45 @@ fn cold_starts_by_number_of_nodes() {
     }
 }
 
+/// One way to set the parameters.
+type Variation = (&'static str, fn(&mut CoreConfig));
+
+const ZONES: &[Variation] = &[
+    ("the defaults", |_| {}),
+    ("1 request to other zones", |config| config.swarm.requests_far_max = 1),
+    ("3 requests to other zones", |config| config.swarm.requests_far_max = 3),
+    ("4 requests to other zones", |config| config.swarm.requests_far_max = 4),
+    ("gateways have 0.3 s", |config| config.swarm.gateway_patience_min = Duration::from_millis(300)),
+    ("gateways have 5 s", |config| config.swarm.gateway_patience_min = Duration::from_secs(5)),
+    ("4 far neighbours", |config| config.swarm.neighbours_far = 4),
+    ("24 far neighbours", |config| config.swarm.neighbours_far = 24),
+];
+
 #[test]
 fn zones() {
     if !tables() {
         return;
     }
-    for (zones, each, uplink, mib) in [(4, 4, 2.0, 256), (4, 4, 1.0, 256), (16, 16, 2.0, 32)] {
-        let mut ratios = Vec::new();
-        let mut crossed: Vec<f64> = Vec::new();
-        for seed in 0..if zones == 16 { 1 } else { SEEDS } {
-            let setting = Setting { zones, zone_uplink: uplink * LINK, ..setting(zones * each) };
-            let pull = Pull::finish(setting, mib * MIB, seed);
-            ratios.push(pull.makespan() / pull.link_s());
-            crossed.push((0..zones).map(|zone| pull.world.entered(zone)).fold(0.0, f64::max) / pull.size as f64);
+    for &(name, change) in ZONES {
+        let mut cells = vec![name.to_owned()];
+        for (zones, each, uplink, mib, seeds) in [
+            (4, 4, 2.0, 256, SEEDS),
+            (4, 4, 1.0, 256, SEEDS),
+            (8, 2, 1.0, 128, SEEDS),
+            (5, 3, 1.0, 128, SEEDS),
+            (16, 16, 2.0, 32, 1),
+        ] {
+            let mut runs = Vec::new();
+            for seed in 0..seeds {
+                let mut setting = Setting { zones, zone_uplink: uplink * LINK, ..setting(zones * each) };
+                change(&mut setting.config);
+                let pull = Pull::finish(setting, mib * MIB, seed);
+                runs.push((pull.makespan() / pull.link_s(), pull.crossed()));
+            }
+            let crossed = runs.iter().map(|run| run.1).fold(0.0, f64::max);
+            cells.push(format!("{:.3} ({crossed:.3})", median(runs.into_iter().map(|run| run.0).collect())));
         }
-        println!(
-            "{zones} zones of {each}, uplink {uplink}: {:.3} x fluid {ratios:.3?}, crossed {crossed:.3?}",
-            median(ratios.clone())
-        );
+        println!("| {} |", cells.join(" | "));
     }
 }
 
