@@ -23,32 +23,50 @@ fn median(mut values: Vec<f64>) -> f64 {
 
 const SEEDS: u64 = 5;
 
+/// One way to set the parameters.
+type Variation = (&'static str, fn(&mut CoreConfig));
+
+/// `SHOAL_ROWS=<n>` takes the first n rows only.
+const COLD_STARTS: &[Variation] = &[
+    ("the defaults", |_| {}),
+    ("4 slots, 1 waits", |config| config.swarm.upload_backlog = 1),
+    ("2 slots, 3 wait", |config| (config.swarm.upload_slots, config.swarm.upload_backlog) = (2, 3)),
+    ("2 slots, 2 wait", |config| (config.swarm.upload_slots, config.swarm.upload_backlog) = (2, 2)),
+    ("3 slots, 2 wait", |config| (config.swarm.upload_slots, config.swarm.upload_backlog) = (3, 2)),
+    ("1 slot, 3 wait", |config| (config.swarm.upload_slots, config.swarm.upload_backlog) = (1, 3)),
+    ("3 slots, 1 waits, 3 requests", |config| {
+        (config.swarm.upload_slots, config.swarm.upload_backlog, config.swarm.requests_max) = (3, 1, 3);
+    }),
+    ("2 leases", |config| (config.injection.leases_start, config.injection.leases_max) = (2, 2)),
+    ("6 leases", |config| (config.injection.leases_start, config.injection.leases_max) = (6, 6)),
+    ("runs of 0.25 s", |config| config.injection.run_time = Duration::from_millis(250)),
+    ("have-maps every 5 ms", |config| config.swarm.have_interval = Duration::from_millis(5)),
+    ("window of 8 pieces", |config| config.swarm.window_pieces = 8),
+    ("window of 128 pieces", |config| config.swarm.window_pieces = 128),
+];
+
 #[test]
-fn cold_starts_by_number_of_nodes() {
+fn cold_starts() {
     if !tables() {
         return;
     }
-    for (nodes, mib) in [(2, 256), (4, 256), (8, 256), (16, 256), (32, 256), (8, 50), (50, 50)] {
-        let mut ratios = Vec::new();
-        let (mut first, mut copies, mut duplicates) = (0.0f64, 0.0f64, 0);
-        for seed in 0..SEEDS {
-            let pull = Pull::finish(setting(nodes), mib * MIB, seed);
-            let pieces = f64::from(pull.world.geometry(&pull.digest).pieces());
-            let granular = pull.link_s() * (1.0 + f64::from(nodes.ilog2()) / pieces);
-            ratios.push(pull.makespan() / granular);
-            first = first.max(pull.first_byte());
-            copies = copies.max(pull.copies());
-            duplicates = duplicates.max(pull.world.duplicates);
+    let rows = std::env::var("SHOAL_ROWS").map_or(usize::MAX, |rows| rows.parse().expect("SHOAL_ROWS is a number"));
+    for &(name, change) in COLD_STARTS.iter().take(rows) {
+        let mut cells = vec![name.to_owned()];
+        for (nodes, mib) in [(2, 256), (4, 256), (8, 256), (16, 256), (32, 256), (50, 50)] {
+            let mut runs = Vec::new();
+            for seed in 0..SEEDS {
+                let mut setting = setting(nodes);
+                change(&mut setting.config);
+                let pull = Pull::finish(setting, mib * MIB, seed);
+                runs.push((pull.makespan() / pull.granular_s(), pull.first_byte()));
+            }
+            let first = runs.iter().map(|run| run.1).fold(0.0, f64::max);
+            cells.push(format!("{:.3} ({first:.2})", median(runs.into_iter().map(|run| run.0).collect())));
         }
-        println!(
-            "{nodes} nodes {mib} MiB: {:.3} x granular {ratios:.3?}, first byte {first:.2} s, copies {copies:.3}, duplicates {duplicates}",
-            median(ratios.clone())
-        );
+        println!("| {} |", cells.join(" | "));
     }
 }
-
-/// One way to set the parameters.
-type Variation = (&'static str, fn(&mut CoreConfig));
 
 const ZONES: &[Variation] = &[
     ("the defaults", |_| {}),
