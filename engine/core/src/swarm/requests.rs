@@ -36,7 +36,8 @@ impl Swarm {
     /// Requests at once. What this node fetches from the upstream takes their place: it comes in over the same link, and
     /// would get less of it the more peers send at the same time, while the upstream idles.
     fn requests_max(&self) -> usize {
-        self.config.requests_max.saturating_sub(self.holding.len()).max(2)
+        let wanted = self.blobs.values().filter(|blob| blob.is_wanted()).count().max(1);
+        self.config.requests_max.saturating_sub(self.holding.len() / wanted).max(2)
     }
 
     /// The next request over all blobs: what readers wait for, then the blob with the fewest pieces on their way.

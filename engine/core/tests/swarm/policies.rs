@@ -169,43 +169,53 @@ fn rolling() {
     }
 }
 
+/// Layers of an image in KiB, most of them small.
+const LAYERS: [u64; 20] =
+    [32, 64, 4, 120, 500, 2_000, 40, 12, 8_000, 300, 1_500, 30_000, 90, 700, 20, 60_000, 250, 4_000, 16, 25_000];
+
+/// Eight nodes pull the image, three layers at a time: time over the bound, and upstream copies.
+fn image(change: fn(&mut CoreConfig), seed: u64) -> (f64, f64) {
+    let mut setting = setting(8);
+    change(&mut setting.config);
+    let mut world = World::new(setting, seed);
+    world.form();
+    let layers: Vec<_> = LAYERS.iter().map(|kib| world.blob(kib * 1024)).collect();
+    let start = world.now;
+    let mut next = [0; 8];
+    let all = |world: &World| world.members.iter().map(|member| member.finished.len()).sum::<usize>();
+    while all(&world) < 8 * layers.len() {
+        for (node, next) in next.iter_mut().enumerate() {
+            while *next < layers.len() && *next - world.members[node].finished.len() < 3 {
+                world.want(node, layers[*next]);
+                *next += 1;
+            }
+        }
+        let before = all(&world);
+        let more = world.run_until(Duration::from_secs(60), |world| all(world) > before);
+        assert!(more, "seed {seed}: nothing happens after {before} layers");
+    }
+    let bytes = (LAYERS.iter().sum::<u64>() * 1024) as f64;
+    (world.now.since(start).as_secs_f64() / (bytes / LINK), world.upstream_bytes as f64 / bytes)
+}
+
 #[test]
 fn images() {
     if !tables() {
         return;
     }
-    let kib =
-        [32, 64, 4, 120, 500, 2_000, 40, 12, 8_000, 300, 1_500, 30_000, 90, 700, 20, 60_000, 250, 4_000, 16, 25_000];
-    let mut ratios = Vec::new();
-    for seed in 0..SEEDS {
-        let mut world = World::new(setting(8), seed);
-        world.form();
-        let layers: Vec<_> = kib.iter().map(|kib| world.blob(kib * 1024)).collect();
-        let start = world.now;
-        let mut next = [0; 8];
-        loop {
-            for node in 0..8 {
-                let done = |world: &World, layer: usize| world.members[node].finished.contains_key(&layers[layer]);
-                while next[node] < 20 && (0..next[node]).filter(|&layer| !done(&world, layer)).count() < 3 {
-                    world.want(node, layers[next[node]]);
-                    next[node] += 1;
-                }
-            }
-            let all = |world: &World| world.members.iter().map(|member| member.finished.len()).sum::<usize>();
-            let before = all(&world);
-            if before == 160 {
-                break;
-            }
-            assert!(
-                world.run_until(Duration::from_secs(60), |world| all(world) > before),
-                "seed {seed}: stuck at {before}"
-            );
-        }
-        let bytes = kib.iter().sum::<u64>() * 1024;
-        ratios.push(world.now.since(start).as_secs_f64() / (bytes as f64 / LINK));
-        if seed == 0 {
-            println!("copies {:.3}, duplicates {}", world.upstream_bytes as f64 / bytes as f64, world.duplicates);
-        }
+    const IMAGES: &[Variation] = &[
+        ("the defaults", |_| {}),
+        ("1 waits", |config| config.swarm.upload_backlog = 1),
+        ("no opening", |config| config.injection.opening_max = Duration::ZERO),
+        ("1 waits, no opening", |config| (config.swarm.upload_backlog, config.injection.opening_max) = (1, Duration::ZERO)),
+        ("requests 6", |config| config.swarm.requests_max = 6),
+        ("requests 8", |config| config.swarm.requests_max = 8),
+        ("runs .5", |config| config.injection.run_time = Duration::from_millis(500)),
+        ("leases 2", |config| config.injection.leases_start = 2),
+    ];
+    for &(name, change) in IMAGES {
+        let runs: Vec<_> = (0..SEEDS).map(|seed| image(change, seed)).collect();
+        let copies = runs.iter().map(|run| run.1).fold(0.0, f64::max);
+        println!("| {name} | {:.3} ({copies:.3}) |", median(runs.into_iter().map(|run| run.0).collect()));
     }
-    println!("20 layers, 8 nodes: {:.3} {ratios:.3?}", median(ratios.clone()));
 }
