@@ -14,6 +14,9 @@ pub struct SwarmConfig {
     pub refused_max: usize,
     /// Pieces requested at once from all peers. More than the uploaders' slots only makes queues.
     pub requests_max: usize,
+    /// The same for a blob of which this node has only the first pieces, which nearly everybody lacks: the fewer are sent
+    /// at once, the sooner there is a second source.
+    pub upload_slots_young: usize,
     /// Neighbours that a node looks for in each swarm.
     pub neighbours: usize,
     /// Neighbours in other zones that it looks for besides, where its zone has gateways.
@@ -56,6 +59,7 @@ impl Default for SwarmConfig {
     fn default() -> Self {
         Self {
             upload_slots: 4,
+            upload_slots_young: 2,
             upload_backlog: 0,
             refused_max: 256,
             requests_max: 4,

@@ -33,7 +33,7 @@ use self::{
     holding::Holding,
     peer::Peers,
     transfers::Transfers,
-    uploads::Uploads,
+    uploads::{UploadRequest, Uploads},
 };
 use crate::{
     config::SwarmConfig,
@@ -47,6 +47,9 @@ use crate::{
 
 /// How often a blob is started again when its whole turns out wrong, before it fails.
 const CORRUPT_MAX: u32 = 2;
+
+/// Pieces up to which a blob counts as young at a node.
+const YOUNG_PIECES: u32 = 2;
 
 /// What the swarm acts with at one moment: the time, where outputs go, and who is alive.
 pub(crate) struct Surroundings<'a> {
@@ -231,9 +234,11 @@ impl Swarm {
         piece: PieceIndex,
         urgency: Urgency,
     ) {
-        let is_here = self.blobs.get(digest).is_some_and(|blob| blob.have.has(piece));
-        if is_here {
-            self.uploads.request(&self.config, around.outbox, upload, from, urgency);
+        if let Some(blob) = self.blobs.get(digest).filter(|blob| blob.have.has(piece)) {
+            let is_young = blob.is_wanted() && blob.have.count() <= YOUNG_PIECES;
+            let slots = if is_young { self.config.upload_slots_young } else { self.config.upload_slots };
+            let request = UploadRequest { upload, from, urgency, slots };
+            self.uploads.request(&self.config, around.outbox, request);
         } else {
             around.outbox.push(Output::Refuse { upload, refusal: Refusal::NotHeld });
         }

@@ -23,19 +23,21 @@ const TOLD_PER_SLOT: usize = 2;
 #[derive(Debug)]
 pub(super) struct Uploads {
     active: BTreeMap<UploadId, MemberId>,
-    queue: VecDeque<Waiting>,
+    queue: VecDeque<UploadRequest>,
     /// Members that were refused, the longest-waiting first.
     refused: VecDeque<MemberId>,
     /// Pieces served to each member lately, so that the least served goes first.
     served: BTreeMap<MemberId, u64>,
 }
 
-/// A request that waits for a slot.
+/// A request for a piece that this node has.
 #[derive(Clone, Copy, Debug)]
-struct Waiting {
-    upload: UploadId,
-    from: MemberId,
-    urgency: Urgency,
+pub(super) struct UploadRequest {
+    pub(super) upload: UploadId,
+    pub(super) from: MemberId,
+    pub(super) urgency: Urgency,
+    /// It is served while fewer than this many are.
+    pub(super) slots: usize,
 }
 
 impl Uploads {
@@ -48,23 +50,18 @@ impl Uploads {
         Load { active: count(self.active.len()), queued: count(self.queue.len()) }
     }
 
-    /// Serves, queues or refuses a request for a piece that this node has.
-    pub(super) fn request(
-        &mut self,
-        config: &SwarmConfig,
-        outbox: &mut Outbox,
-        upload: UploadId,
-        from: MemberId,
-        urgency: Urgency,
-    ) {
-        // One place more for what a reader waits for, so that bulk requests never shut it out.
-        let backlog = config.upload_backlog + usize::from(urgency == Urgency::OnDemand);
-        if self.active.len() < config.upload_slots {
-            self.serve(outbox, upload, from);
-        } else if self.queue.len() < backlog {
-            self.queue.push_back(Waiting { upload, from, urgency });
+    /// Serves, queues or refuses a request.
+    pub(super) fn request(&mut self, config: &SwarmConfig, outbox: &mut Outbox, request: UploadRequest) {
+        let slots = request.slots.min(config.upload_slots);
+        // One place more for what a reader waits for, so that bulk requests never shut it out; and those that fewer slots
+        // leave over.
+        let more = usize::from(request.urgency == Urgency::OnDemand) + config.upload_slots - slots;
+        if self.active.len() < slots {
+            self.serve(outbox, request.upload, request.from);
+        } else if self.queue.len() < config.upload_backlog + more {
+            self.queue.push_back(UploadRequest { slots, ..request });
         } else {
-            self.refuse(config, outbox, upload, from);
+            self.refuse(config, outbox, request.upload, request.from);
         }
     }
 
@@ -76,7 +73,7 @@ impl Uploads {
         if !was_active && self.queue.len() == queued {
             return;
         }
-        while self.active.len() < config.upload_slots
+        while self.queue.iter().any(|waiting| self.active.len() < waiting.slots)
             && let Some(next) = self.next_in_queue()
         {
             self.serve(outbox, next.upload, next.from);
@@ -105,9 +102,10 @@ impl Uploads {
     }
 
     /// What a reader waits for goes first, then the request of the member that was served least.
-    fn next_in_queue(&mut self) -> Option<Waiting> {
+    fn next_in_queue(&mut self) -> Option<UploadRequest> {
         let served = |member: &MemberId| self.served.get(member).copied().unwrap_or(0);
-        let order = |place: usize, waiting: &Waiting| (waiting.urgency == Urgency::Bulk, served(&waiting.from), place);
+        let order =
+            |place: usize, waiting: &UploadRequest| (waiting.urgency == Urgency::Bulk, served(&waiting.from), place);
         let (place, _) = self.queue.iter().enumerate().min_by_key(|&(place, waiting)| order(place, waiting))?;
         self.queue.remove(place)
     }
@@ -134,6 +132,10 @@ mod tests {
         MemberId([index; 16])
     }
 
+    fn asked(upload: UploadId, from: MemberId, urgency: Urgency) -> UploadRequest {
+        UploadRequest { upload, from, urgency, slots: 4 }
+    }
+
     fn drain(outbox: &mut Outbox) -> Vec<Output> {
         std::iter::from_fn(|| outbox.pop()).collect()
     }
@@ -143,7 +145,7 @@ mod tests {
         let config = SwarmConfig { upload_backlog: 1, ..SwarmConfig::default() };
         let (mut uploads, mut outbox) = (Uploads::new(), Outbox::new(OWN));
         for index in 1..=count {
-            uploads.request(&config, &mut outbox, UploadId(u64::from(index)), peer(index), Urgency::Bulk);
+            uploads.request(&config, &mut outbox, asked(UploadId(u64::from(index)), peer(index), Urgency::Bulk));
         }
         (uploads, outbox, config)
     }
@@ -181,9 +183,22 @@ mod tests {
     }
 
     #[test]
+    fn a_request_with_fewer_slots_waits_for_them() {
+        let config = SwarmConfig { upload_backlog: 0, ..SwarmConfig::default() };
+        let (mut uploads, mut outbox) = (Uploads::new(), Outbox::new(OWN));
+        for index in 1..=5 {
+            let request = UploadRequest { slots: 2, ..asked(UploadId(index), peer(1), Urgency::Bulk) };
+            uploads.request(&config, &mut outbox, request);
+        }
+        assert_eq!(uploads.load(), Load { active: 2, queued: 2 });
+        uploads.ended(&config, &mut outbox, UploadId(1));
+        assert_eq!(uploads.load(), Load { active: 2, queued: 1 });
+    }
+
+    #[test]
     fn a_request_that_a_reader_waits_for_goes_before_the_queue() {
         let (mut uploads, mut outbox, config) = requested(5);
-        uploads.request(&config, &mut outbox, UploadId(9), peer(9), Urgency::OnDemand);
+        uploads.request(&config, &mut outbox, asked(UploadId(9), peer(9), Urgency::OnDemand));
         drain(&mut outbox);
         uploads.ended(&config, &mut outbox, UploadId(2));
         assert!(matches!(drain(&mut outbox)[0], Output::Serve { upload: UploadId(9) }));
@@ -195,7 +210,7 @@ mod tests {
         let (mut uploads, mut outbox, config) = requested(5);
         for index in 0..10_000u64 {
             let member = MemberId(u128::from(index + 1000).to_be_bytes());
-            uploads.request(&config, &mut outbox, UploadId(100 + index), member, Urgency::Bulk);
+            uploads.request(&config, &mut outbox, asked(UploadId(100 + index), member, Urgency::Bulk));
         }
         assert_eq!(uploads.refused.len(), config.refused_max);
     }

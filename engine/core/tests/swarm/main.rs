@@ -2,7 +2,9 @@
 
 mod cold_start;
 mod failures;
+mod image;
 mod names;
+mod outcomes;
 mod policies;
 mod pull;
 mod storms;

@@ -1,5 +1,4 @@
-//! What the policies are worth on links that are shared fairly: cold starts by number of nodes, zones, slow nodes,
-//! roll-outs, crashes and images of many layers.
+//! What the policies are worth on links that are shared fairly: cold starts by number of nodes, zones, images.
 //!
 //! `SHOAL_TUNING=1 cargo test -p shoal-core --test swarm policies -- --nocapture` prints the tables of docs/tuning.md.
 
@@ -8,17 +7,13 @@ use std::time::Duration;
 use shoal_core::config::CoreConfig;
 
 use crate::{
-    pull::{LINK, MIB, Pull, setting},
-    world::{Setting, World},
+    image::image,
+    pull::{LINK, MIB, Pull, median, setting},
+    world::Setting,
 };
 
 fn tables() -> bool {
     std::env::var_os("SHOAL_TUNING").is_some()
-}
-
-fn median(mut values: Vec<f64>) -> f64 {
-    values.sort_by(f64::total_cmp);
-    values[values.len() / 2]
 }
 
 const SEEDS: u64 = 5;
@@ -30,6 +25,8 @@ type Variation = (&'static str, fn(&mut CoreConfig));
 const COLD_STARTS: &[Variation] = &[
     ("the defaults", |_| {}),
     ("4 slots, 1 waits", |config| config.swarm.upload_backlog = 1),
+    ("the first pieces to 4 at once", |config| config.swarm.upload_slots_young = 4),
+    ("the first piece with the others", |config| config.injection.opening_max = Duration::ZERO),
     ("2 slots, 3 wait", |config| (config.swarm.upload_slots, config.swarm.upload_backlog) = (2, 3)),
     ("2 slots, 2 wait", |config| (config.swarm.upload_slots, config.swarm.upload_backlog) = (2, 2)),
     ("3 slots, 2 wait", |config| (config.swarm.upload_slots, config.swarm.upload_backlog) = (3, 2)),
@@ -108,97 +105,6 @@ fn zones() {
 }
 
 #[test]
-fn stragglers() {
-    if !tables() {
-        return;
-    }
-    let mut fast = Vec::new();
-    let mut slow = Vec::new();
-    for seed in 0..SEEDS {
-        let pull = Pull::finish(Setting { slow: 2, ..setting(16) }, 256 * MIB, seed);
-        let seconds = pull.seconds();
-        fast.push(median(seconds[..14].to_vec()) / pull.link_s());
-        slow.push(seconds[14].max(seconds[15]) / (10.0 * pull.link_s()));
-    }
-    println!("2 of 16 at a tenth: fast {:.3} {fast:.3?}, slow {slow:.3?}", median(fast.clone()));
-}
-
-#[test]
-fn kills() {
-    if !tables() {
-        return;
-    }
-    let mut ratios = Vec::new();
-    for seed in 0..SEEDS {
-        let quiet = Pull::finish(setting(16), 256 * MIB, seed).makespan();
-        let mut pull = Pull::start(setting(16), 256 * MIB, seed);
-        let digest = pull.digest;
-        let half = pull.world.geometry(&digest).pieces() * 8;
-        let is_half =
-            |world: &World| world.members.iter().map(|member| member.store[&digest].count()).sum::<u32>() >= half;
-        assert!(pull.world.run_until(Duration::from_secs(300), is_half));
-        let home = pull.world.home_of(&digest);
-        for node in [home, (home + 5) % 16, (home + 11) % 16] {
-            pull.world.crash(node);
-        }
-        pull.end(seed);
-        ratios.push(pull.makespan() / quiet);
-    }
-    println!("home and 2 of 16 crash at 50 %: {:.3} {ratios:.3?}", median(ratios.clone()));
-}
-
-#[test]
-fn rolling() {
-    if !tables() {
-        return;
-    }
-    for seed in 0..SEEDS {
-        let mut world = World::new(setting(10), seed);
-        world.form();
-        let digest = world.blob(256 * MIB);
-        let mut pulls = Vec::new();
-        for pair in 0..5 {
-            let start = world.now;
-            for node in [2 * pair, 2 * pair + 1] {
-                world.want(node, digest);
-            }
-            assert!(world.run_until(Duration::from_secs(300), |world| world.finished(&digest) == 2 * pair + 2));
-            pulls.push(world.now.since(start).as_secs_f64());
-        }
-        println!("rolling: {pulls:.2?}, last / first {:.3}", pulls[4] / pulls[0]);
-    }
-}
-
-/// Layers of an image in KiB, most of them small.
-const LAYERS: [u64; 20] =
-    [32, 64, 4, 120, 500, 2_000, 40, 12, 8_000, 300, 1_500, 30_000, 90, 700, 20, 60_000, 250, 4_000, 16, 25_000];
-
-/// Eight nodes pull the image, three layers at a time: time over the bound, and upstream copies.
-fn image(change: fn(&mut CoreConfig), seed: u64) -> (f64, f64) {
-    let mut setting = setting(8);
-    change(&mut setting.config);
-    let mut world = World::new(setting, seed);
-    world.form();
-    let layers: Vec<_> = LAYERS.iter().map(|kib| world.blob(kib * 1024)).collect();
-    let start = world.now;
-    let mut next = [0; 8];
-    let all = |world: &World| world.members.iter().map(|member| member.finished.len()).sum::<usize>();
-    while all(&world) < 8 * layers.len() {
-        for (node, next) in next.iter_mut().enumerate() {
-            while *next < layers.len() && *next - world.members[node].finished.len() < 3 {
-                world.want(node, layers[*next]);
-                *next += 1;
-            }
-        }
-        let before = all(&world);
-        let more = world.run_until(Duration::from_secs(60), |world| all(world) > before);
-        assert!(more, "seed {seed}: nothing happens after {before} layers");
-    }
-    let bytes = (LAYERS.iter().sum::<u64>() * 1024) as f64;
-    (world.now.since(start).as_secs_f64() / (bytes / LINK), world.upstream_bytes as f64 / bytes)
-}
-
-#[test]
 fn images() {
     if !tables() {
         return;
@@ -206,12 +112,9 @@ fn images() {
     const IMAGES: &[Variation] = &[
         ("the defaults", |_| {}),
         ("1 waits", |config| config.swarm.upload_backlog = 1),
-        ("no opening", |config| config.injection.opening_max = Duration::ZERO),
-        ("1 waits, no opening", |config| (config.swarm.upload_backlog, config.injection.opening_max) = (1, Duration::ZERO)),
-        ("requests 6", |config| config.swarm.requests_max = 6),
-        ("requests 8", |config| config.swarm.requests_max = 8),
-        ("runs .5", |config| config.injection.run_time = Duration::from_millis(500)),
-        ("leases 2", |config| config.injection.leases_start = 2),
+        ("the first piece with the others", |config| config.injection.opening_max = Duration::ZERO),
+        ("6 requests at once", |config| config.swarm.requests_max = 6),
+        ("2 leases", |config| config.injection.leases_start = 2),
     ];
     for &(name, change) in IMAGES {
         let runs: Vec<_> = (0..SEEDS).map(|seed| image(change, seed)).collect();

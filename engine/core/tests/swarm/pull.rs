@@ -83,3 +83,8 @@ impl Pull {
         self.world.upstream_bytes as f64 / self.size as f64
     }
 }
+
+pub(crate) fn median(mut values: Vec<f64>) -> f64 {
+    values.sort_by(f64::total_cmp);
+    values[values.len() / 2]
+}
