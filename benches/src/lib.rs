@@ -3,7 +3,9 @@
 //!
 //! `network` builds the links, `run` starts a system on them and pulls, `result` is what a run leaves, `report` shows it.
 
+pub mod guard;
 pub mod network;
+pub mod process;
 pub mod report;
 pub mod result;
 pub mod run;
