@@ -20,6 +20,9 @@ use tokio::time::{MissedTickBehavior, interval};
 use meter::Meter;
 use protocol::{ClientOrder, LINE_BYTES_MAX, Order, PullOrder, Pulled, Report};
 
+/// First argument of `shoal-lab` by which it is an agent.
+pub const NAME: &str = "agent";
+
 /// Time between two reports of a pull's progress.
 const PROGRESS: Duration = Duration::from_millis(100);
 

@@ -17,7 +17,7 @@ mod preflight;
 mod relay;
 mod tools;
 
-use std::{ffi::OsStr, net::Ipv4Addr, process::Command};
+use std::{ffi::OsStr, net::Ipv4Addr, path::PathBuf, process::Command};
 
 pub use counters::{LinkTraffic, Traffic};
 pub use error::{NetworkError, PreflightError};
@@ -75,6 +75,11 @@ impl Network {
     /// Address of a host, in 10.86.0.0/16, which only these namespaces know.
     pub fn address(&self, host: Host) -> Ipv4Addr {
         host.address()
+    }
+
+    /// File of a host's namespace, for programs that enter it by themselves.
+    pub fn namespace(&self, host: Host) -> PathBuf {
+        self.names.file(host)
     }
 
     /// A command that runs `program` in a host's namespace and dies with the laboratory. Start it with [`process::spawn`]

@@ -51,7 +51,7 @@ impl Crew {
         let mut agents = Vec::with_capacity(nodes as usize);
         for node in 0..nodes {
             let mut command = network.command(Host::Node(node), launcher().as_os_str());
-            command.arg("agent");
+            command.arg(crate::agent::NAME);
             let log = directory.join(format!("agent-{node}.log"));
             let mut process = Process::start_piped(&format!("the agent of node {node}"), command, &log)?;
             let orders = process.take_stdin().context("an agent was started with pipes")?;

@@ -11,6 +11,7 @@ use std::{
 
 use anyhow::{Context, bail};
 use async_trait::async_trait;
+use shoal_core::rng::Stream;
 use tokio::time::{Instant, sleep};
 
 use super::{Door, Node, Running, Stage, System};
@@ -125,8 +126,9 @@ impl Files {
         let registries = format!("mirrors:\n  \"{upstream}\":\n    endpoint:\n      - \"http://{upstream}\"\n");
         let registries = write(stage.directory, "registries.yaml", &registries)?;
         let secret = stage.directory.join("cluster.secret");
-        // Guards nothing but a network that only the laboratory reaches. Each run's own seed makes it.
-        let text = format!("{:064x}\n", stage.scenario.seed);
+        // Guards nothing but a network that only the laboratory reaches.
+        let mut random = Stream::new(stage.scenario.seed, "secret");
+        let text = (0..4).fold(String::new(), |text, _| format!("{text}{:016x}", random.bits())) + "\n";
         let file = fs::File::options().write(true).create_new(true).mode(0o600).open(&secret);
         file.and_then(|mut file| file.write_all(text.as_bytes()))
             .with_context(|| format!("cannot write {}", secret.display()))?;
