@@ -7,6 +7,7 @@
 //!
 //! The namespaces' names tell the process that made them, so that the next start can remove what a killed one left.
 
+mod congestion;
 mod counters;
 mod error;
 mod links;
@@ -17,7 +18,7 @@ mod preflight;
 mod relay;
 mod tools;
 
-use std::{ffi::OsStr, net::Ipv4Addr, process::Command};
+use std::{ffi::OsStr, net::Ipv4Addr, path::PathBuf, process::Command};
 
 pub use counters::{LinkTraffic, Traffic};
 pub use error::{NetworkError, PreflightError};
@@ -75,6 +76,11 @@ impl Network {
     /// Address of a host, in 10.86.0.0/16, which only these namespaces know.
     pub fn address(&self, host: Host) -> Ipv4Addr {
         host.address()
+    }
+
+    /// File of a host's network namespace, as setns(2) takes it; its last part is the name that `ip netns` knows.
+    pub fn namespace(&self, host: Host) -> PathBuf {
+        self.names.file(host)
     }
 
     /// A command that runs `program` in a host's namespace and dies with the laboratory. Start it with [`process::spawn`]
