@@ -7,6 +7,7 @@
 //!
 //! The namespaces' names tell the process that made them, so that the next start can remove what a killed one left.
 
+mod congestion;
 mod counters;
 mod error;
 mod links;
@@ -77,7 +78,7 @@ impl Network {
         host.address()
     }
 
-    /// File of a host's namespace, for programs that enter it by themselves.
+    /// File of a host's network namespace, as setns(2) takes it; its last part is the name that `ip netns` knows.
     pub fn namespace(&self, host: Host) -> PathBuf {
         self.names.file(host)
     }

@@ -72,7 +72,9 @@ impl Names {
     pub(super) fn create(&self, plan: &NetworkPlan) -> Result<(), NetworkError> {
         let mut lines = format!("netns add {}\n", self.switch());
         for host in plan.hosts() {
-            lines.push_str(&format!("netns add {}\n", self.host(host)));
+            lines += "netns add ";
+            lines += &self.host(host);
+            lines.push('\n');
         }
         batch("ip", None, &lines, AfterFailure::Stop, "making network namespaces")
     }
@@ -145,7 +147,7 @@ fn remove(names: &[String]) -> Result<(), NetworkError> {
         .map(|file| file.ino())
         .collect();
     end_processes(&inodes)?;
-    let lines: String = names.iter().map(|name| format!("netns delete {name}\n")).collect();
+    let lines: String = names.iter().flat_map(|name| ["netns delete ", name, "\n"]).collect();
     batch("ip", None, &lines, AfterFailure::GoOn, "removing network namespaces")
 }
 

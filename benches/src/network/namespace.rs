@@ -1,15 +1,20 @@
 //! What is done from within a namespace: settings that each namespace has for itself.
 
-use std::{fs, io, os::fd::AsFd, path::Path, thread};
+use std::{
+    fs, io,
+    os::fd::AsFd,
+    path::{Path, PathBuf},
+    thread,
+};
 
 use rustix::thread::{LinkNameSpaceType, move_into_link_name_space};
 
-use super::{error::NetworkError, names::Names, plan::NetworkPlan};
+use super::{congestion, error::NetworkError, names::Names, plan::NetworkPlan};
 
 /// Settings of each namespace: the congestion control that most machines have, no memory of earlier connections, which
 /// would make a run depend on the one before, and no chatter of IPv6.
 const SETTINGS: &[(&str, &str)] = &[
-    ("/proc/sys/net/ipv4/tcp_congestion_control", "cubic"),
+    ("/proc/sys/net/ipv4/tcp_congestion_control", congestion::CONTROL),
     ("/proc/sys/net/ipv4/tcp_no_metrics_save", "1"),
     ("/proc/sys/net/ipv6/conf/all/disable_ipv6", "1"),
     ("/proc/sys/net/ipv6/conf/default/disable_ipv6", "1"),
@@ -32,18 +37,20 @@ pub(super) fn inside<T: Send>(file: &Path, work: impl FnOnce() -> io::Result<T> 
 
 /// Applies the settings in all namespaces of a plan.
 pub(super) fn configure(names: &Names, plan: &NetworkPlan) -> Result<(), NetworkError> {
-    let hosts = plan.hosts().map(|host| names.file(host));
-    for file in hosts.chain([names.switch_file()]) {
-        inside(&file, || SETTINGS.iter().try_for_each(|(setting, value)| set(setting, value)))?;
-    }
-    Ok(())
+    let files: Vec<PathBuf> = plan.hosts().map(|host| names.file(host)).chain([names.switch_file()]).collect();
+    let apply = || {
+        files
+            .iter()
+            .try_for_each(|file| inside(file, || SETTINGS.iter().try_for_each(|(setting, value)| set(setting, value))))
+    };
+    congestion::while_allowed(apply)
 }
 
 fn set(setting: &str, value: &str) -> io::Result<()> {
-    match fs::write(setting, value) {
+    if !Path::new(setting).exists() {
         // A kernel without IPv6, or without a firewall for bridges.
-        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
-        Err(error) => Err(io::Error::new(error.kind(), format!("cannot set {setting} to {value}: {error}"))),
-        Ok(()) => Ok(()),
+        return Ok(());
     }
+    fs::write(setting, value)
+        .map_err(|error| io::Error::new(error.kind(), format!("cannot set {setting} to {value}: {error}")))
 }

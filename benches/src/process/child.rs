@@ -216,3 +216,89 @@ fn tail(log: &Path) -> io::Result<String> {
     let lines: Vec<&str> = text.lines().collect();
     Ok(lines[lines.len().saturating_sub(TAIL_LINES)..].join("\n"))
 }
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+
+    use super::*;
+
+    fn shell(script: &str) -> Command {
+        let mut command = Command::new("sh");
+        command.args(["-c", script]);
+        command
+    }
+
+    fn is_alive(id: &str) -> bool {
+        Path::new(&format!("/proc/{id}")).exists()
+    }
+
+    #[test]
+    fn output_goes_to_the_log_and_its_end_into_messages() {
+        let directory = tempfile::tempdir().unwrap();
+        let log = directory.path().join("log");
+        let mut process = Process::start("talker", shell("echo out; echo err >&2; exit 3"), &log).unwrap();
+        assert_eq!(process.wait(Duration::from_secs(60)).unwrap().unwrap().code(), Some(3));
+        assert_eq!(fs::read_to_string(&log).unwrap(), "out\nerr\n");
+        assert!(process.log_tail().ends_with("log:\nout\nerr"), "{}", process.log_tail());
+        assert_eq!(process.exited().unwrap().unwrap().code(), Some(3));
+        assert_eq!(process.stop(GRACE).unwrap().code(), Some(3));
+    }
+
+    #[test]
+    fn a_process_that_runs_has_not_ended() {
+        let directory = tempfile::tempdir().unwrap();
+        let mut process = Process::start("sleeper", shell("exec sleep 600"), &directory.path().join("log")).unwrap();
+        assert_eq!(process.exited().unwrap(), None);
+        assert_eq!(process.wait(Duration::from_millis(1)).unwrap(), None);
+        assert!(process.log_tail().ends_with("log is empty)"), "{}", process.log_tail());
+        assert!(!process.stop(Duration::from_secs(60)).unwrap().success());
+    }
+
+    #[test]
+    fn the_whole_group_goes_with_its_leader() {
+        let directory = tempfile::tempdir().unwrap();
+        let log = directory.path().join("log");
+        let script = "trap '' TERM; sleep 600 & echo $!; while :; do wait; done";
+        let mut process = Process::start_piped("deaf", shell(script), &log).unwrap();
+        let mut line = String::new();
+        io::BufRead::read_line(&mut io::BufReader::new(process.take_stdout().unwrap()), &mut line).unwrap();
+        let (leader, member) = (process.id().to_string(), line.trim());
+        assert!(is_alive(&leader) && is_alive(member));
+        // It ignores SIGTERM, so only the kill ends it.
+        assert!(!process.stop(Duration::from_millis(10)).unwrap().success());
+        let member_id = Pid::from_raw(member.parse().unwrap()).unwrap();
+        assert!(ended_within(member_id, Duration::from_secs(60)).unwrap());
+        assert!(!is_alive(&leader));
+    }
+
+    #[test]
+    fn a_leader_that_ends_by_itself_leaves_nobody_either() {
+        let directory = tempfile::tempdir().unwrap();
+        let log = directory.path().join("log");
+        let mut process = Process::start("parent", shell("sleep 600 & echo $!"), &log).unwrap();
+        assert!(process.wait(Duration::from_secs(60)).unwrap().unwrap().success());
+        let member = fs::read_to_string(&log).unwrap();
+        let member = Pid::from_raw(member.trim().parse().unwrap()).unwrap();
+        assert!(ended_within(member, Duration::from_secs(60)).unwrap());
+    }
+
+    #[test]
+    fn what_cannot_be_started_says_so() {
+        let directory = tempfile::tempdir().unwrap();
+        let log = directory.path().join("log");
+        let error = Process::start("ghost", Command::new("/no/such/program"), &log).unwrap_err().to_string();
+        assert!(error.contains("cannot start ghost"), "{error}");
+        let error = Process::start("mute", shell("true"), &directory.path().join("no/log")).unwrap_err().to_string();
+        assert!(error.contains("the log of mute"), "{error}");
+    }
+
+    #[test]
+    fn the_tail_of_a_log_is_its_last_lines_however_long_it_is() {
+        let directory = tempfile::tempdir().unwrap();
+        let log = directory.path().join("log");
+        let lines: Vec<String> = (0..10_000).map(|line| format!("line {line}")).collect();
+        fs::write(&log, lines.join("\n")).unwrap();
+        assert_eq!(tail(&log).unwrap(), lines[10_000 - TAIL_LINES..].join("\n"));
+    }
+}

@@ -65,3 +65,19 @@ pub fn become_tethered(arguments: &[OsString]) -> anyhow::Result<Infallible> {
     let error = Command::new(program).args(rest).exec();
     Err(anyhow!(error).context(format!("cannot run {}", program.display())))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn refusal(arguments: &[&str]) -> String {
+        let arguments: Vec<OsString> = arguments.iter().map(Into::into).collect();
+        // On a thread of its own: the choice of a parent-death signal is made before it is found to be vain.
+        std::thread::spawn(move || become_tethered(&arguments).unwrap_err().to_string()).join().unwrap()
+    }
+
+    #[test]
+    fn only_a_child_can_be_tied() {
+        assert!(refusal(&["1", "-"]).contains("<parent> <namespace> <program>"));
+    }
+}
