@@ -68,8 +68,8 @@ impl Report {
         object["runs"] = self.experiments.iter().map(runs_of).collect();
         write(&folder.join("results.json"), &format!("{object:#}\n"))?;
         write(&folder.join("results.md"), &self.markdown())?;
-        self.write_csv(&folder.join("runs.csv"), |experiment| experiment.run_rows())?;
-        self.write_csv(&folder.join("nodes.csv"), |experiment| experiment.node_rows())
+        self.write_csv(&folder.join("runs.csv"), Experiment::run_rows)?;
+        self.write_csv(&folder.join("nodes.csv"), Experiment::node_rows)
     }
 
     fn write_csv<'a, Row: Serialize + 'a>(
@@ -171,8 +171,8 @@ impl Experiment {
 
     fn node_rows(&self) -> Vec<NodeRow<'_>> {
         let bounds = self.scenario.bound();
-        let rows = self.runs.iter().flat_map(|run| run.nodes.iter().map(move |node| (run, node)));
-        rows.map(|(run, node)| {
+        let all = self.runs.iter().flat_map(|run| run.nodes.iter().map(move |node| (run, node)));
+        all.map(|(run, node)| {
             let bound_s = bounds.node_s.get(node.node as usize).copied();
             node_row(&self.scenario, run, node, bound_s)
         })

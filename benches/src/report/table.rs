@@ -7,8 +7,10 @@ use super::{Basis, Report, ScenarioSummary, SystemFigures, SystemSummary};
 /// What is not known or does not apply.
 const NONE: &str = "-";
 
-/// Heads of the columns, and the cell of each for a system with figures.
-pub(super) const COLUMNS: &[(&str, fn(&SystemFigures) -> String)] = &[
+/// Head of a column, and its cell for a system with figures.
+pub(super) type Column = (&'static str, fn(&SystemFigures) -> String);
+
+pub(super) const COLUMNS: &[Column] = &[
     ("last node done, s", |figures| spread(figures.makespan_s, figures.ranges.makespan_s, 2)),
     ("of the bound's speed", |figures| spread(figures.ratio_to_bound, figures.ranges.ratio_to_bound, 3)),
     ("speed-up", speedup),
@@ -55,7 +57,7 @@ fn markdown(summary: &ScenarioSummary) -> String {
 }
 
 /// The columns in which a system has a value.
-pub(super) fn columns_in_use(systems: &[SystemSummary]) -> Vec<(&'static str, fn(&SystemFigures) -> String)> {
+pub(super) fn columns_in_use(systems: &[SystemSummary]) -> Vec<Column> {
     let is_used = |cell: fn(&SystemFigures) -> String| {
         systems.iter().any(|system| system.figures.as_ref().is_some_and(|figures| cell(figures) != NONE))
     };
