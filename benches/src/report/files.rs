@@ -173,8 +173,8 @@ impl Experiment {
         let bounds = self.scenario.bound();
         let all = self.runs.iter().flat_map(|run| run.nodes.iter().map(move |node| (run, node)));
         all.map(|(run, node)| {
-            let bound_s = bounds.node_s.get(node.node as usize).copied();
-            node_row(&self.scenario, run, node, bound_s)
+            let least_s = bounds.node_s.get(node.node as usize).copied();
+            node_row(&self.scenario, run, node, least_s)
         })
         .collect()
     }
