@@ -45,9 +45,8 @@ fn the_slowest_link_decides_the_whole_but_not_the_others() {
     let stragglers = cluster(vec![PLAIN, PLAIN, slow]);
     assert!(!stragglers.has_equal_links());
     assert_close(stragglers.fluid_s(), 100.0);
-    assert_close(stragglers.node_s(0), 10.0);
-    assert_close(stragglers.node_s(2), 100.0);
-    assert_eq!(stragglers.node_s(3).to_bits(), 0.0_f64.to_bits(), "nobody is there");
+    assert_close(stragglers.nodes_s()[0], 10.0);
+    assert_close(stragglers.nodes_s()[2], 100.0);
     let finishers = stragglers.finishers_s();
     assert_close(finishers[0], 10.0);
     assert_close(finishers[2], 100.0);
@@ -69,7 +68,7 @@ fn holders_are_sources_and_helpers_only_send() {
     let fast = Peer { down_bytes_per_s: 1000.0, ..PLAIN };
     let warm = cluster(vec![holder, holder, fast]);
     assert_close(warm.fluid_s(), 1000.0 / 300.0);
-    assert_close(warm.node_s(2), 1000.0 / 300.0);
+    assert_close(warm.nodes_s()[2], 1000.0 / 300.0);
     assert_close(warm.single_source_s(), 10.0);
     let narrow = Peer { up_bytes_per_s: 20.0, ..PLAIN };
     let helper = Peer { role: Role::Helps, ..PLAIN };
@@ -82,12 +81,12 @@ fn late_starts_add_what_is_wanted_from_then_on() {
     let late = |starts_s| Peer { starts_s, ..PLAIN };
     let staggered = cluster(vec![late(0.0), late(4.0), late(8.0)]);
     assert_close(staggered.fluid_s(), 18.0);
-    assert_close(staggered.node_s(2), 10.0);
+    assert_close(staggered.nodes_s()[2], 10.0);
     // The last two need 20 s of the upstream after the second started.
     assert_close(staggered.single_source_s(), 30.0);
     let slow_upstream = Cluster { upstream_bytes_per_s: 50.0, ..staggered };
-    assert_close(slow_upstream.node_s(0), 20.0);
-    assert_close(slow_upstream.node_s(1), 16.0);
+    assert_close(slow_upstream.nodes_s()[0], 20.0);
+    assert_close(slow_upstream.nodes_s()[1], 16.0);
     assert_close(slow_upstream.fluid_s(), 20.0);
 }
 
@@ -99,7 +98,7 @@ fn zones_computed_by_hand() {
     assert_close(zoned(4, 4, 50.0).fluid_s(), 20.0);
     // One node link into each zone, and none of it is left over: everything enters each zone once.
     assert_close(zoned(4, 4, 100.0).fluid_s(), 10.0);
-    assert_close(zoned(4, 4, 50.0).node_s(0), 20.0);
+    assert_close(zoned(4, 4, 50.0).nodes_s()[0], 20.0);
     assert_close(zoned(4, 4, 50.0).single_source_s(), 160.0);
     assert_close(zoned(2, 4, 20.0).single_source_s(), 200.0);
     assert_close(zoned(1, 1, 30.0).fluid_s(), 1000.0 / 30.0);
@@ -111,7 +110,7 @@ fn a_holder_in_the_zone_saves_its_uplink() {
     warm.peers[0].role = Role::Holds;
     warm.peers[2].role = Role::Holds;
     assert_close(warm.fluid_s(), 10.0);
-    assert_close(warm.node_s(1), 1000.0 / 110.0_f64.min(100.0));
+    assert_close(warm.nodes_s()[1], 1000.0 / 110.0_f64.min(100.0));
 }
 
 /// `r* = min { u_up, d, D, o / Z + U, u + o / (Z n) }` with `o = min(u_up, Z D)`; the fourth term only for several zones.
@@ -209,7 +208,7 @@ proptest! {
                 }
             }
             if alone.peers[index].role == Role::Pulls {
-                let (bound_s, least_s) = (cluster.node_s(index), 1000.0 / oracle::rate(&alone));
+                let (bound_s, least_s) = (cluster.nodes_s()[index], 1000.0 / oracle::rate(&alone));
                 prop_assert!(bound_s <= least_s + 1e-6, "node {index}: {bound_s} is above {least_s}");
             }
         }
