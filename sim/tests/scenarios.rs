@@ -1,5 +1,7 @@
 //! Scenario files as users write them: what is read, what is refused and how, and the examples of the documentation.
 
+#![allow(clippy::unwrap_used)] // A panic is how a test fails.
+
 use std::time::Duration;
 
 use proptest::prelude::*;

@@ -8,6 +8,8 @@ mod files;
 mod statistics;
 mod summary;
 mod table;
+#[cfg(test)]
+mod tests;
 
 use serde::Serialize;
 use shoal_sim::scenario::{Content, Scenario};
