@@ -50,8 +50,8 @@ impl Scenario {
         let mut holding: Vec<u32> = (0..self.warm_nodes()).collect();
         for wave in &waves {
             let (nodes, cluster) = self.cluster(&holding, wave, &roles);
-            for (index, node) in nodes.iter().enumerate().skip(holding.len()) {
-                bounds.node_s[*node as usize] = cluster.node_s(index);
+            for (node, time) in nodes.iter().zip(cluster.nodes_s()).skip(holding.len()) {
+                bounds.node_s[*node as usize] = time;
             }
             if cluster.peers.iter().any(|peer| peer.role == Role::Pulls) {
                 bounds.single_source_s += cluster.single_source_s();

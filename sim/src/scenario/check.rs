@@ -20,6 +20,8 @@ const NODES: RangeInclusive<i64> = 1..=100_000;
 const ZONES_MAX: i64 = 1000;
 const LAYERS_MAX: usize = 1000;
 const LATENCY_MAX: Duration = Duration::from_secs(1);
+/// At most a thousand groups.
+const SHARES: RangeInclusive<f64> = 0.001..=1.0;
 const NAME_BYTES_MAX: usize = 63;
 const ABOUT_BYTES_MAX: usize = 400;
 
@@ -201,11 +203,12 @@ impl Check<'_> {
         match (kind, &raw.over, &raw.share) {
             ("together", None, None) => Ok(Arrival::Together),
             ("staggered", Some(over), None) => Ok(Arrival::Staggered { over: self.duration("arrival.over", over)? }),
-            ("rolling", None, Some(share)) if *share.get_ref() > 0.0 && *share.get_ref() <= 1.0 => {
+            ("rolling", None, Some(share)) if SHARES.contains(share.get_ref()) => {
                 Ok(Arrival::Rolling { share: *share.get_ref() })
             }
             ("rolling", None, Some(share)) => {
-                Err(self.refuse("arrival.share", share, "above 0.0, at most 1.0".to_owned()))
+                let problem = format!("{} is not from {} to {}", share.get_ref(), SHARES.start(), SHARES.end());
+                Err(self.refuse("arrival.share", share, problem))
             }
             _ => {
                 let allowed = "\"together\"; \"staggered\" with `over`, a duration; or \"rolling\" with `share`";

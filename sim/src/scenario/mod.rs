@@ -109,7 +109,7 @@ pub enum Arrival {
     },
     /// So large a share at a time; the next begin when those before have finished.
     Rolling {
-        /// Above 0.0, at most 1.0.
+        /// 0.001 to 1.0; rounded up to whole nodes.
         share: f64,
     },
 }

@@ -99,28 +99,33 @@ impl Cluster {
         own.chain(zones).chain(self.late_starts_s(self.upstream_bytes_per_s)).fold(upstream, f64::max)
     }
 
-    /// The least time of the pull of peer `index`, from its own start, in seconds: what its own link, its zone's and the
-    /// sources allow, whatever the others do.
-    pub fn node_s(&self, index: usize) -> f64 {
-        let Some(peer) = self.peers.get(index) else { return 0.0 };
-        let own = self.bytes / peer.down_bytes_per_s;
-        let mut arrival_s = self.bytes / self.sources();
-        if let Some(link) = self.zones.get(peer.zone) {
-            let holds = |peer: &&Peer| peer.role == Role::Holds;
-            let inside: f64 = self.peers.iter().filter(holds).filter(|other| other.zone == peer.zone).map(up).sum();
-            let into_zone = link.down_bytes_per_s.min(self.sources() - inside) + inside;
-            arrival_s = arrival_s.max(self.bytes / into_zone);
+    /// The least time of each peer's pull, from its own start, in seconds: what its own link, its zone's and the sources
+    /// allow, whatever the others do. For a peer that does not pull, what it would be if it did.
+    pub fn nodes_s(&self) -> Vec<f64> {
+        let sources = self.sources();
+        let mut holding = vec![0.0; self.zones.len()];
+        for holder in self.peers.iter().filter(|peer| peer.role == Role::Holds) {
+            if let Some(inside) = holding.get_mut(holder.zone) {
+                *inside += up(holder);
+            }
         }
-        // Before its start the file may have come near, but not to it.
-        own.max(arrival_s - peer.starts_s)
+        let node_s = |peer: &Peer| {
+            let mut arriving = sources;
+            if let (Some(link), Some(inside)) = (self.zones.get(peer.zone), holding.get(peer.zone)) {
+                arriving = arriving.min(link.down_bytes_per_s.min(sources - inside) + inside);
+            }
+            // Before its start the file may have come near, but not to it.
+            (self.bytes / peer.down_bytes_per_s).max(self.bytes / arriving - peer.starts_s)
+        };
+        self.peers.iter().map(node_s).collect()
     }
 
     /// The least time of the first, second, and further pull to end, each from its own start, in seconds; ascending.
     ///
     /// With one start for all: by the time `t` not more than `(u_up + sum u) t` bytes have been delivered.
     pub fn finishers_s(&self) -> Vec<f64> {
-        let pulls = self.peers.iter().enumerate().filter(|(_, peer)| peer.role == Role::Pulls);
-        let mut times: Vec<f64> = pulls.map(|(index, _)| self.node_s(index)).collect();
+        let pulls = self.nodes_s().into_iter().zip(&self.peers).filter(|(_, peer)| peer.role == Role::Pulls);
+        let mut times: Vec<f64> = pulls.map(|(time, _)| time).collect();
         times.sort_by(f64::total_cmp);
         if self.peers.iter().all(|peer| peer.starts_s <= 0.0) {
             let sending = self.sending();

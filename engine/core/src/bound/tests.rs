@@ -1,3 +1,6 @@
+mod clusters;
+mod oracle;
+
 use super::*;
 
 fn equal_links(nodes: u32) -> Distribution {

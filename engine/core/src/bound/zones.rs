@@ -12,8 +12,9 @@
 //! r <= o                     (without holders)
 //! ```
 //!
-//! For a given `r` the difference `x - y` of each zone can be anything in an interval, so that `r` is feasible exactly if
-//! the sums of the intervals' ends enclose what the upstream can send. Whoever can have `r` can have less: bisection.
+//! For a given `r` each zone has a least `x - y`: what it needs from outside beyond what it gives. So `r` is feasible
+//! exactly if no zone needs more than can enter it, and all needs together are not more than the upstream sends; `r <= o`
+//! then holds by itself, because every zone where somebody pulls lets `r` in. Whoever can have `r` can have less: bisection.
 //!
 //! With holders in zones the program leaves out the cuts that join several zones: still a bound, perhaps not attained.
 
@@ -65,29 +66,23 @@ impl Totals {
         }
     }
 
-    /// The least and the most that can enter beyond what leaves, at the rate `r`; `None` where the zone cannot have it.
-    fn net_import(&self, r: f64) -> Option<(f64, f64)> {
+    /// The least that has to enter beyond what leaves, at the rate `r`; `None` where the zone cannot have that rate.
+    fn net_import(&self, r: f64) -> Option<f64> {
         let wanted = self.pulls * r;
         let most = self.link.down_bytes_per_s.min(wanted);
         let first_copy = if self.pulls > 0.0 { (r - self.holders).max(0.0) } else { 0.0 };
         // What its own nodes cannot send to each other has to enter.
         let entering = first_copy.max(wanted - self.sending);
-        let least = (entering - self.link.up_bytes_per_s).max(wanted - self.sending);
-        let slack = 1e-12 * (wanted + most);
-        (entering <= most + slack).then_some((least, most))
+        (entering <= most + slack(wanted)).then(|| (entering - self.link.up_bytes_per_s).max(wanted - self.sending))
     }
 }
 
 fn is_feasible(cluster: &Cluster, totals: &[Totals], r: f64) -> bool {
-    let has_holders = totals.iter().any(|zone| zone.holders > 0.0);
-    let mut least = 0.0;
-    let mut most = 0.0;
-    for zone in totals {
-        let Some((low, high)) = zone.net_import(r) else { return false };
-        least += low;
-        most += high;
-    }
-    let from_upstream = if has_holders { 0.0 } else { r };
-    let slack = 1e-12 * (most + cluster.upstream_bytes_per_s);
-    f64::max(least, from_upstream) <= f64::min(most, cluster.upstream_bytes_per_s) + slack
+    let needs: Option<f64> = totals.iter().map(|zone| zone.net_import(r)).sum();
+    needs.is_some_and(|needs| needs <= cluster.upstream_bytes_per_s + slack(cluster.upstream_bytes_per_s))
+}
+
+/// What rounding may add to a sum of this size.
+fn slack(sum: f64) -> f64 {
+    1e-12 * sum
 }
