@@ -1,11 +1,17 @@
 //! Flags of `shoal-lab`.
 
-use std::path::{Path, PathBuf};
+use std::{
+    fmt::Write as _,
+    path::{Path, PathBuf},
+};
 
 use anyhow::{Context, bail, ensure};
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use shoal_core::units::{Rate, Size};
-use shoal_lab::run::{BUILT_IN, ClientKind, Plan, Series, SystemChoice};
+use shoal_lab::{
+    report::Report,
+    run::{BUILT_IN, ClientKind, Plan, SystemChoice},
+};
 use shoal_sim::scenario::{Link, Overrides, Scenario, by_name, parse_duration, shipped};
 
 /// Measures ways to pull container images: real nodes in network namespaces behind shaped links, on one machine
@@ -118,9 +124,12 @@ impl RunArgs {
     }
 
     /// Writes the report where it is asked for, and prints the result.
-    pub(crate) fn show(&self, series: &[Series]) -> anyhow::Result<()> {
-        let runs: Vec<_> = series.iter().flat_map(|series| &series.runs).collect();
-        crate::print(&(serde_json::to_string(&runs).context("a result is not JSON")? + "\n"))
+    pub(crate) fn show(&self, report: &Report) -> anyhow::Result<()> {
+        if let Some(out) = &self.out {
+            report.write(out)?;
+        }
+        let text = if self.json { format!("{}\n", report.object()) } else { report.markdown() };
+        crate::print(&text)
     }
 
     /// Text of the scenario, and what errors call it.
@@ -172,7 +181,8 @@ pub(crate) fn scenarios() -> anyhow::Result<String> {
     let mut lines = String::new();
     for (name, text) in shipped() {
         let about = Scenario::parse(text, name).with_context(|| format!("the scenario {name}"))?.about;
-        lines.push_str(&format!("{name:<16}{about}\n"));
+        // Writing to a string does not fail.
+        let _ = writeln!(lines, "{name:<16}{about}");
     }
     Ok(lines)
 }

@@ -2,6 +2,7 @@
 
 mod args;
 mod binary;
+mod context;
 mod interrupts;
 
 use std::{
@@ -13,7 +14,7 @@ use std::{
 
 use anyhow::Context;
 use clap::Parser;
-use shoal_lab::{agent, network, process, run};
+use shoal_lab::{agent, network, process, report::Report, run};
 
 use args::{Cli, Command, RunArgs};
 use interrupts::Interrupts;
@@ -58,16 +59,16 @@ async fn run(arguments: RunArgs) -> anyhow::Result<ExitCode> {
         return Ok(refused(&format!("{lacking:#}")));
     }
     let mut interrupts = Interrupts::listen().context("cannot listen for signals")?;
-    let series = tokio::select! {
-        series = run::run(&plan) => series?,
+    let experiments = tokio::select! {
+        experiments = run::run(&plan) => experiments?,
         signal = interrupts.next() => {
             // Whatever there was has ended and gone with the future.
             eprintln!("error: stopped by {}; nothing is left behind", signal.name);
             return Ok(ExitCode::from(signal.exit_code));
         }
     };
-    let failures: Vec<String> = series.iter().flat_map(run::Series::failures).collect();
-    arguments.show(&series)?;
+    let failures: Vec<String> = experiments.iter().flat_map(run::failures).collect();
+    arguments.show(&Report { context: context::of_this_invocation(), experiments })?;
     for failure in &failures {
         eprintln!("failed: {failure}");
     }

@@ -28,6 +28,7 @@ use shoal_sim::scenario::Scenario;
 
 use crate::{
     network::Network,
+    report::Experiment,
     result::{MachineResult, Outcome, RunResult, UpstreamResult},
 };
 use bench::Setup;
@@ -82,35 +83,24 @@ pub enum ClientKind {
     Containerd,
 }
 
-/// A scenario with its runs, those that do not count among them.
-#[derive(Clone, Debug)]
-pub struct Series {
-    /// The scenario.
-    pub scenario: Scenario,
-    /// In the order in which they were made.
-    pub runs: Vec<RunResult>,
-}
-
-impl Series {
-    /// What failed: runs that could not be made, and pulls that did not end well and were not ended by a fault.
-    pub fn failures(&self) -> Vec<String> {
-        let mut failures = Vec::new();
-        for run in &self.runs {
-            let place = format!("{}, {}, repeat {}", self.scenario.name, run.system, run.repeat + 1);
-            if let Some(reason) = run.invalid.as_ref().filter(|_| run.nodes.is_empty()) {
-                failures.push(format!("{place}: {reason}"));
-            }
-            for node in run.nodes.iter().filter(|node| node.outcome == Outcome::Failed) {
-                let error = node.error.as_deref().unwrap_or("it did not begin");
-                failures.push(format!("{place}, node {}: {error}", node.node));
-            }
+/// What failed: runs that could not be made, and pulls that did not end well and were not ended by a fault.
+pub fn failures(experiment: &Experiment) -> Vec<String> {
+    let mut failures = Vec::new();
+    for run in &experiment.runs {
+        let place = format!("{}, {}, repeat {}", experiment.scenario.name, run.system, run.repeat + 1);
+        if let Some(reason) = run.invalid.as_ref().filter(|_| run.nodes.is_empty()) {
+            failures.push(format!("{place}: {reason}"));
         }
-        failures
+        for node in run.nodes.iter().filter(|node| node.outcome == Outcome::Failed) {
+            let error = node.error.as_deref().unwrap_or("it did not begin");
+            failures.push(format!("{place}, node {}: {error}", node.node));
+        }
     }
+    failures
 }
 
 /// Makes all runs of a plan. Dropping the future ends and removes whatever there is by then.
-pub async fn run(plan: &Plan) -> anyhow::Result<Vec<Series>> {
+pub async fn run(plan: &Plan) -> anyhow::Result<Vec<Experiment>> {
     let board = Board::new();
     for name in Network::remove_leftovers()? {
         board.say(&format!("removed {name}, which an invocation that was killed had left"));
@@ -135,7 +125,7 @@ struct Laboratory<'a> {
 }
 
 impl Laboratory<'_> {
-    async fn series(&mut self, number: usize, scenario: &Scenario) -> anyhow::Result<Series> {
+    async fn series(&mut self, number: usize, scenario: &Scenario) -> anyhow::Result<Experiment> {
         self.board.doing("making the content");
         let storage = self.scratch.create_dir(&format!("content-{number}"))?;
         let stock = Stock::make(&storage, &scenario.content, scenario.seed).await?;
@@ -151,7 +141,7 @@ impl Laboratory<'_> {
             }
         }
         std::fs::remove_dir_all(&storage).with_context(|| format!("cannot remove {}", storage.display()))?;
-        Ok(Series { scenario: scenario.clone(), runs })
+        Ok(Experiment { scenario: scenario.clone(), runs })
     }
 
     async fn until_it_counts(
