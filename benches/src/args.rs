@@ -70,6 +70,9 @@ pub(crate) struct RunArgs {
     /// Runs of each system that are to count, 1 to 1000
     #[arg(long, value_name = "N", default_value_t = 5, value_parser = clap::value_parser!(u32).range(1..=1000))]
     repeats: u32,
+    /// How often a run that the machine disturbed is made again, 0 to 100; those that were disturbed are listed all the same
+    #[arg(long, value_name = "N", default_value_t = 2, value_parser = clap::value_parser!(u32).range(0..=100))]
+    retries: u32,
     /// Who pulls
     #[arg(long, value_enum, default_value_t = Client::Http)]
     client: Client,
@@ -110,6 +113,7 @@ impl RunArgs {
             scenarios: scenarios.collect::<Result<_, _>>()?,
             systems: self.choices()?,
             repeats: self.repeats,
+            retries: self.retries,
             client,
             shoal: crate::binary::shoal(),
         })
@@ -159,10 +163,10 @@ impl RunArgs {
 
     fn choices(&self) -> anyhow::Result<Vec<SystemChoice>> {
         let mut choices: Vec<SystemChoice> = Vec::new();
-        let adapted = self.adapters.iter().map(|(name, executable)| SystemChoice::Adapter {
-            name: name.clone(),
-            executable: executable.clone(),
-        });
+        let adapted = self
+            .adapters
+            .iter()
+            .map(|(name, executable)| SystemChoice::Adapter { name: name.clone(), executable: executable.clone() });
         // An adapter need not be named twice.
         let named = self.systems.iter().filter(|name| !self.adapters.iter().any(|(adapter, _)| adapter == *name));
         for choice in named.map(|name| SystemChoice::BuiltIn(name.clone())).chain(adapted) {

@@ -5,12 +5,7 @@ mod binary;
 mod context;
 mod interrupts;
 
-use std::{
-    env,
-    ffi::OsString,
-    io::Write,
-    process::ExitCode,
-};
+use std::{env, ffi::OsString, io::Write, process::ExitCode};
 
 use anyhow::Context;
 use clap::Parser;

@@ -36,11 +36,8 @@ use board::Board;
 use content::Stock;
 pub use preflight::{Lacking, check};
 use scratch::Scratch;
-use systems::System;
 pub use systems::BUILT_IN;
-
-/// How often a run that does not count is made again.
-const RETRIES: u32 = 2;
+use systems::System;
 
 /// What to run.
 #[derive(Clone, Debug)]
@@ -51,6 +48,8 @@ pub struct Plan {
     pub systems: Vec<SystemChoice>,
     /// Runs of each system in each scenario that are to count, at least 1.
     pub repeats: u32,
+    /// How often a run that does not count is made again.
+    pub retries: u32,
     /// Who pulls.
     pub client: ClientKind,
     /// The `shoal` to run.
@@ -152,13 +151,13 @@ impl Laboratory<'_> {
         repeat: u32,
         runs: &mut Vec<RunResult>,
     ) -> anyhow::Result<()> {
-        for attempt in 0..=RETRIES {
+        for attempt in 0..=self.plan.retries {
             let (name, of) = (&scenario.name, self.plan.repeats);
             self.board.doing(format!("{name}, {} nodes: {}, {} of {of}", scenario.nodes, system.name(), repeat + 1));
             let mut run = self.one(scenario, stock, system).await?;
             run.repeat = repeat;
             run.order = u32::try_from(runs.len()).unwrap_or(u32::MAX);
-            let again = run.invalid.is_some() && !run.nodes.is_empty() && attempt < RETRIES;
+            let again = run.invalid.is_some() && !run.nodes.is_empty() && attempt < self.plan.retries;
             if let Some(reason) = &run.invalid {
                 let then = if again { "; again" } else { "" };
                 self.board.say(&format!("{}, repeat {}, does not count: {reason}{then}", run.system, repeat + 1));
