@@ -50,10 +50,11 @@ async fn run(arguments: RunArgs) -> anyhow::Result<ExitCode> {
         Ok(plan) => plan,
         Err(error) => return Ok(refused(&format!("{error:#}"))),
     };
+    // Before the check, which tries in a namespace of its own what the kernel can do: a signal meanwhile waits for its end.
+    let mut interrupts = Interrupts::listen().context("cannot listen for signals")?;
     if let Err(lacking) = arguments.check_output().and_then(|()| Ok(run::check(&plan)?)) {
         return Ok(refused(&format!("{lacking:#}")));
     }
-    let mut interrupts = Interrupts::listen().context("cannot listen for signals")?;
     let experiments = tokio::select! {
         experiments = run::run(&plan) => experiments?,
         signal = interrupts.next() => {

@@ -319,14 +319,15 @@ async fn what_cannot_work_is_refused_with_exit_code_2_before_anything_is_made() 
     let place = format!("{impossible}:3");
     let unknown = stage.write("unknown.toml", "name = \"unknown\"\nspeed = 3\n")?.display().to_string();
     let there = stage.create_dir("there")?.display().to_string();
-    let cases: [(&[&str], &[&str]); 9] = [
+    let cases: [(&[&str], &[&str]); 10] = [
         (&["no-such-scenario"], &["no-such-scenario", "cold-start"]),
         (&[&impossible], &[&place, "nodes"]),
         (&[&unknown], &["unknown.toml:2", "speed"]),
         (&["cold-start", "--nodes", "0"], &["nodes"]),
         (&["kill", "--nodes", "4"], &["node"]),
         (&["cold-start", "--nodes", "1000", "--size", "1MiB"], &["1000 nodes", "at most"]),
-        (&["cold-start", "--size", "4000TiB"], &["size"]),
+        (&["cold-start", "--size", "4000TiB"], &["content.blob"]),
+        (&["cold-start", "--size", "900GiB"], &["TMPDIR"]),
         (&["cold-start", "--systems", "carrier-pigeons"], &["carrier-pigeons", "pull-through"]),
         (&["cold-start", "--out", &there], &[&there]),
     ];
