@@ -10,7 +10,7 @@ use serde_json::{Value, json};
 use shoal_sim::scenario::Scenario;
 use thiserror::Error;
 
-use super::{Experiment, Report, RunFigures, summary::counts};
+use super::{Experiment, PlotError, Report, RunFigures, summary::counts};
 use crate::result::{NodeResult, RunResult};
 
 /// A report was not written.
@@ -35,6 +35,9 @@ pub enum WriteError {
         /// What the format's library says.
         problem: String,
     },
+    /// A plot cannot be drawn.
+    #[error(transparent)]
+    Plot(#[from] PlotError),
 }
 
 impl Report {
@@ -55,11 +58,14 @@ impl Report {
         object
     }
 
-    /// Writes `results.json` (the object and all runs), `runs.csv`, `nodes.csv`, and `results.md` into a new folder.
+    /// Writes `results.json` (the object and all runs), `runs.csv`, `nodes.csv`, `results.md`, the plots as SVG files,
+    /// and `index.html` into a new folder.
     ///
     /// # Errors
-    /// The folder exists, or cannot be written.
+    /// The folder exists, or cannot be written; a plot cannot be drawn.
     pub fn write(&self, folder: &Path) -> Result<(), WriteError> {
+        let page = self.page()?;
+        let plots = self.plots()?;
         fs::create_dir(folder).map_err(|source| match source.kind() {
             io::ErrorKind::AlreadyExists => WriteError::Exists(folder.to_owned()),
             _ => WriteError::Write { path: folder.to_owned(), source },
@@ -68,6 +74,10 @@ impl Report {
         object["runs"] = self.experiments.iter().map(runs_of).collect();
         write(&folder.join("results.json"), &format!("{object:#}\n"))?;
         write(&folder.join("results.md"), &self.markdown())?;
+        write(&folder.join("index.html"), &page)?;
+        for plot in &plots {
+            write(&folder.join(format!("{}.svg", plot.name)), &plot.svg)?;
+        }
         self.write_csv(&folder.join("runs.csv"), Experiment::run_rows)?;
         self.write_csv(&folder.join("nodes.csv"), Experiment::node_rows)
     }
@@ -87,7 +97,7 @@ impl Report {
     }
 }
 
-pub(super) fn write(path: &Path, text: &str) -> Result<(), WriteError> {
+fn write(path: &Path, text: &str) -> Result<(), WriteError> {
     fs::write(path, text).map_err(|source| WriteError::Write { path: path.to_owned(), source })
 }
 

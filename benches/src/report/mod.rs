@@ -5,6 +5,8 @@
 
 mod figures;
 mod files;
+mod page;
+mod plot;
 mod statistics;
 mod summary;
 mod table;
@@ -18,11 +20,15 @@ use crate::result::RunResult;
 
 pub use figures::RunFigures;
 pub use files::WriteError;
+pub use plot::{Plot, PlotError};
 pub use statistics::{Quantiles, Range};
 pub use summary::{Basis, Ranges, SystemFigures, SystemSummary, summary};
 
 /// Name of the system against which speed-ups are taken.
 pub const SINGLE: &str = "single";
+
+/// Name of the system that the laboratory is about.
+pub const SHOAL: &str = "shoal";
 
 /// What one invocation measured.
 #[derive(Clone, Debug)]

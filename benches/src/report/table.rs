@@ -1,4 +1,4 @@
-//! The table for people, in Markdown.
+//! The tables for people, and their form in Markdown.
 
 use std::fmt::Write as _;
 
@@ -10,29 +10,39 @@ const NONE: &str = "-";
 /// Head of a column, and its cell for a system with figures.
 pub(super) type Column = (&'static str, fn(&SystemFigures) -> String);
 
-pub(super) const COLUMNS: &[Column] = &[
+/// How fast a system is.
+pub(super) const SPEED: &[Column] = &[
     ("last node done, s", |figures| spread(figures.makespan_s, figures.ranges.makespan_s, 2)),
     ("of the bound's speed", |figures| spread(figures.ratio_to_bound, figures.ranges.ratio_to_bound, 3)),
     ("speed-up", speedup),
     ("node p50, s", |figures| figures.node_s.map_or_else(none, |node| format!("{:.2}", node.p50))),
     ("node p95, s", |figures| figures.node_s.map_or_else(none, |node| format!("{:.2}", node.p95))),
-    ("upstream copies", |figures| spread(figures.upstream_copies, figures.ranges.upstream_copies, 3)),
-    ("upstream requests", |figures| format!("{:.0}", figures.upstream_requests)),
-    ("duplicates", |figures| figures.duplicate_ratio.map_or_else(none, |ratio| format!("{:.2} %", ratio * 100.0))),
+    ("node p99, s", |figures| known(figures.node_s.and_then(|node| node.p99), 2)),
     ("first byte p50 / max, s", |figures| {
         figures.first_byte_s.map_or_else(none, |first| format!("{:.2} / {:.2}", first.p50, first.max))
     }),
-    ("CPU s/GB", |figures| known(figures.cpu_s_per_gb, 2)),
-    ("memory, MiB", |figures| {
-        figures.rss_max_bytes.map_or_else(none, |bytes| format!("{:.0}", bytes as f64 / 1_048_576.0))
-    }),
-    ("cross-zone copies", |figures| known(figures.cross_zone_copies, 3)),
+    ("longest wait, s", |figures| format!("{:.2}", figures.stall_max_s)),
     ("fast nodes, time / bound", |figures| known(figures.fast_nodes_over_bound, 2)),
     ("last / first wave", |figures| known(figures.last_over_first, 2)),
 ];
 
+/// What a system costs, and how it spreads the load.
+pub(super) const COST: &[Column] = &[
+    ("upstream copies", |figures| spread(figures.upstream_copies, figures.ranges.upstream_copies, 3)),
+    ("upstream requests", |figures| format!("{:.0}", figures.upstream_requests)),
+    ("cross-zone copies", |figures| known(figures.cross_zone_copies, 3)),
+    ("duplicates", |figures| figures.duplicate_ratio.map_or_else(none, |ratio| format!("{:.2} %", ratio * 100.0))),
+    ("CPU s/GB", |figures| known(figures.cpu_s_per_gb, 2)),
+    ("memory, MiB", |figures| {
+        figures.rss_max_bytes.map_or_else(none, |bytes| format!("{:.0}", bytes as f64 / 1_048_576.0))
+    }),
+    ("Gini of uploads", |figures| known(figures.upload_gini, 3)),
+    ("Jain of rates", |figures| known(figures.rate_jain, 3)),
+];
+
 impl Report {
-    /// A heading, a line, and a table for each scenario. Columns in which no system has a value are left out.
+    /// A heading, a line, and two tables for each scenario: speed and cost. Columns in which no system has a value are
+    /// left out.
     pub fn markdown(&self) -> String {
         let tables = self.experiments.iter().map(|experiment| markdown(&experiment.summary()));
         tables.collect::<Vec<_>>().join("\n")
@@ -40,28 +50,30 @@ impl Report {
 }
 
 fn markdown(summary: &ScenarioSummary) -> String {
-    let columns = columns_in_use(&summary.systems);
-    let mut text = format!("### {}\n\n{}\n\n| system | runs |", title(summary), facts(summary));
-    for (head, _) in &columns {
-        let _ = write!(text, " {head} |");
-    }
-    let _ = writeln!(text, "\n|{}", "---|".repeat(columns.len() + 2));
-    for system in &summary.systems {
-        let _ = write!(text, "| {} | {} |", system.system.replace('|', "\\|"), runs(system));
-        for (_, cell) in &columns {
-            let _ = write!(text, " {} |", system.figures.as_ref().map_or_else(none, cell));
-        }
+    let mut text = format!("### {}\n\n{}\n", title(summary), facts(summary));
+    for columns in [SPEED, COST] {
         text.push('\n');
+        let columns = in_use(columns, &summary.systems);
+        let heads: Vec<&str> = columns.iter().map(|(head, _)| *head).collect();
+        let _ = writeln!(text, "| system | runs | {} |\n|{}", heads.join(" | "), "---|".repeat(columns.len() + 2));
+        for system in &summary.systems {
+            let cells: Vec<String> = columns.iter().map(|column| cell(column, system)).collect();
+            let _ =
+                writeln!(text, "| {} | {} | {} |", system.system.replace('|', "\\|"), runs(system), cells.join(" | "));
+        }
     }
     text
 }
 
 /// The columns in which a system has a value.
-pub(super) fn columns_in_use(systems: &[SystemSummary]) -> Vec<Column> {
-    let is_used = |cell: fn(&SystemFigures) -> String| {
-        systems.iter().any(|system| system.figures.as_ref().is_some_and(|figures| cell(figures) != NONE))
-    };
-    COLUMNS.iter().filter(|(_, cell)| is_used(*cell)).copied().collect()
+pub(super) fn in_use(columns: &[Column], systems: &[SystemSummary]) -> Vec<Column> {
+    let is_used = |column: &&Column| systems.iter().any(|system| cell(column, system) != NONE);
+    columns.iter().filter(is_used).copied().collect()
+}
+
+/// What stands in a column for a system.
+pub(super) fn cell((_, value): &Column, system: &SystemSummary) -> String {
+    system.figures.as_ref().map_or_else(none, value)
 }
 
 /// Name and number of nodes.
@@ -110,7 +122,7 @@ pub(super) fn runs(system: &SystemSummary) -> String {
     text
 }
 
-pub(super) fn none() -> String {
+fn none() -> String {
     NONE.to_owned()
 }
 

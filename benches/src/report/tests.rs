@@ -222,13 +222,17 @@ fn the_object_has_the_agreed_keys() {
 }
 
 #[test]
-fn the_table_has_a_row_for_each_system_and_only_columns_in_use() {
+fn the_tables_have_a_row_for_each_system_and_only_columns_in_use() {
     let table = report(&[2]).markdown();
     assert!(table.contains("| shoal | 1, 1 invalid | 10.50 (10.50 - 10.50) | 0.952"), "{table}");
     assert!(table.contains("### cold-start, 2 nodes") && !table.contains("cross-zone"), "{table}");
-    let rows: Vec<usize> =
-        table.lines().filter(|line| line.starts_with('|')).map(|line| line.matches('|').count()).collect();
-    assert!(rows.len() == 4 && rows.iter().all(|cells| *cells == rows[0]), "{rows:?}");
+    let cells = |line: &str| line.matches('|').count();
+    let rows: Vec<usize> = table.lines().filter(|line| line.starts_with('|')).map(cells).collect();
+    assert_eq!(rows.len(), 2 * 4, "{table}");
+    assert!(
+        rows[..4].iter().all(|cells| *cells == rows[0]) && rows[4..].iter().all(|cells| *cells == rows[4]),
+        "{rows:?}"
+    );
 }
 
 #[test]
@@ -245,8 +249,67 @@ fn files_are_complete_and_an_existing_folder_is_refused() {
     assert_eq!(csv.lines().count(), 1 + 6);
     assert!(csv.lines().nth(3).unwrap().contains("the machine was <busy>"), "{csv}");
     assert_eq!(text("nodes.csv").lines().count(), 1 + 3 * 2 + 3 * 4);
+    assert_eq!(text("results.md"), report.markdown());
+    let mut plots: Vec<String> = report.plots().unwrap().into_iter().map(|plot| format!("{}.svg", plot.name)).collect();
+    plots.sort();
+    assert_eq!(
+        plots,
+        [
+            "cold-start-2-completion.svg",
+            "cold-start-2-throughput.svg",
+            "cold-start-4-completion.svg",
+            "cold-start-4-throughput.svg",
+            "cold-start-makespan.svg",
+            "cold-start-upstream-copies.svg",
+        ]
+    );
+    assert!(plots.iter().all(|plot| text(plot).starts_with("<svg ") && text(plot).contains("shoal")));
     let refusal = report.write(&folder).unwrap_err();
     assert!(matches!(refusal, WriteError::Exists(_)) && refusal.to_string().contains("does not"), "{refusal}");
     let nowhere = report.write(&parent.path().join("no/such")).unwrap_err().to_string();
     assert!(nowhere.contains("no/such") && nowhere.contains("parent"), "{nowhere}");
+}
+
+#[test]
+fn the_page_is_whole_by_itself_and_names_every_run_that_does_not_count() {
+    let mut report = report(&[2, 4]);
+    report.experiments[1].runs[1].nodes[3].outcome = Outcome::Failed;
+    report.experiments[1].runs[1].nodes[3].error = Some("no route & no time".to_owned());
+    let page = report.page().unwrap();
+    assert_eq!(page.matches("the machine was &lt;busy&gt;").count(), 2);
+    assert_eq!(page.matches("node 3: no route &amp; no time").count(), 1);
+    assert!(page.contains("--nodes 2,4 &lt;&amp;&gt;") && page.contains("cold-start, 4 nodes"));
+    for foreign in ["<script", "src=", "href=", "@import", "url("] {
+        assert!(!page.contains(foreign), "{foreign}");
+    }
+    assert_eq!(page.matches("<svg role=\"img\" aria-label=").count(), report.plots().unwrap().len());
+    report.experiments.truncate(1);
+    report.experiments[0].runs.truncate(2);
+    let page = report.page().unwrap();
+    assert!(page.contains("every run is in the figures") && !page.contains("over the number of nodes"));
+}
+
+#[test]
+fn every_colour_of_a_plot_has_its_form_on_a_dark_ground() {
+    let style = include_str!("page.css");
+    let mut seen = 0;
+    for plot in report(&[2, 4]).plots().unwrap() {
+        for attribute in ["fill", "stroke"] {
+            for rest in plot.svg.split(&format!(" {attribute}=\"#")).skip(1) {
+                let rule = format!("[{attribute}=\"#{}\"]", &rest[..6]);
+                assert!(style.contains(&rule), "{rule} of {}", plot.name);
+                seen += 1;
+            }
+        }
+    }
+    assert!(seen > 100, "{seen}");
+}
+
+#[test]
+fn a_report_without_runs_that_count_has_no_plots_of_them() {
+    let mut report = report(&[2]);
+    report.experiments[0].runs.iter_mut().for_each(|run| run.invalid = Some("busy".to_owned()));
+    assert!(report.plots().unwrap().is_empty());
+    assert!(report.markdown().contains("| shoal | 0, 2 invalid |"), "{}", report.markdown());
+    report.page().unwrap();
 }
