@@ -112,7 +112,7 @@ impl NetworkPlan {
     }
 
     /// What makes it impossible, if anything does.
-    pub(super) fn problem(&self) -> Option<String> {
+    pub(crate) fn problem(&self) -> Option<String> {
         let zones = self.zone_uplinks.len();
         let links = || self.hosts().filter_map(|host| self.link(host)).chain(self.zone_uplinks.iter().copied());
         if self.nodes.len() > MAX_NODES {

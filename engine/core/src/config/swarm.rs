@@ -15,6 +15,12 @@ pub struct SwarmConfig {
     pub requests_max: usize,
     /// Neighbours that a node looks for in each swarm.
     pub neighbours: usize,
+    /// Neighbours in other zones that it looks for besides, where its zone has gateways.
+    pub neighbours_far: usize,
+    /// Pieces requested at once from other zones, of all that are.
+    pub requests_far_max: usize,
+    /// Time that a zone's gateway has to bring in a piece before the next one may; also eight times what a piece takes.
+    pub gateway_patience_min: Duration,
     /// Neighbours that it accepts in each swarm.
     pub neighbours_max: usize,
     /// Pieces after the contiguous prefix among which the rarest is chosen.
@@ -53,6 +59,9 @@ impl Default for SwarmConfig {
             refused_max: 256,
             requests_max: 4,
             neighbours: 16,
+            neighbours_far: 12,
+            requests_far_max: 2,
+            gateway_patience_min: Duration::from_secs(1),
             neighbours_max: 40,
             window_pieces: 32,
             have_interval: Duration::from_millis(20),
