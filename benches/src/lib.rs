@@ -3,6 +3,7 @@
 //!
 //! `network` builds the links, `run` starts a system on them and pulls, `result` is what a run leaves, `report` shows it.
 
+pub mod local;
 pub mod network;
 pub mod report;
 pub mod result;
