@@ -32,6 +32,9 @@ const ZONE_MIN: usize = 2;
 /// Peers of other zones among those of one answer, at least.
 const FAR_PER_ANSWER: usize = PEERS_PER_ANSWER / 4;
 
+/// Pieces that a gateway may be behind in any case: everybody begins with none.
+const HEAD_START: u32 = 8;
+
 /// What an answer says about others.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub(super) struct Introduction {
@@ -42,22 +45,44 @@ pub(super) struct Introduction {
 /// The participants of one zone that are not doubted.
 #[derive(Debug, Default)]
 struct Zone {
-    /// Those that want pieces, by their score for the blob, the best last.
-    wanters: Vec<(u64, MemberId)>,
+    /// Those that want pieces: the ones that are behind first, then by their score for the blob, the best last.
+    wanters: Vec<Wanter>,
+    /// How many of them may be gateways.
+    able: usize,
     holders: Vec<MemberId>,
 }
 
+/// A member that wants pieces.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+struct Wanter {
+    /// Whether it has at least half of what the first of its zone has. One that has less is slow or new, and no gateway.
+    keeps_up: bool,
+    score: u64,
+    member: MemberId,
+    pieces: u32,
+}
+
 impl Zone {
+    /// Puts the wanters in their order.
+    fn sort(&mut self) {
+        let most = self.wanters.iter().map(|wanter| wanter.pieces).max().unwrap_or(0);
+        for wanter in &mut self.wanters {
+            wanter.keeps_up = wanter.pieces + HEAD_START >= most / 2;
+        }
+        self.wanters.sort_unstable();
+        self.able = self.wanters.iter().filter(|wanter| wanter.keeps_up).count().min(GATEWAYS_PER_ZONE);
+    }
+
     fn gateways(&self) -> impl Iterator<Item = MemberId> + '_ {
-        self.wanters.iter().rev().take(GATEWAYS_PER_ZONE).map(|&(_, member)| member)
+        self.wanters.iter().rev().take(self.able).map(|wanter| wanter.member)
     }
 
     /// The member of this zone that takes the same turn as number `turn` of another zone.
     fn counterpart(&self, random: &mut Stream, turn: usize) -> Option<MemberId> {
-        if self.wanters.is_empty() {
+        if self.able == 0 {
             return self.holders.get(random.below(self.holders.len())).copied();
         }
-        self.gateways().nth(turn % self.wanters.len().min(GATEWAYS_PER_ZONE))
+        self.gateways().nth(turn % self.able)
     }
 }
 
@@ -80,11 +105,11 @@ pub(super) fn introduce(
         if peer.have.is_full() {
             zone.holders.push(member);
         } else {
-            zone.wanters.push((score(key, member), member));
+            zone.wanters.push(Wanter { keeps_up: true, score: score(key, member), member, pieces: peer.have.count() });
         }
     }
     for zone in zones.values_mut() {
-        zone.wanters.sort_unstable();
+        zone.sort();
     }
     let own = zones.remove(own_zone).unwrap_or_default();
     let gateways: Vec<_> = own.gateways().collect();
@@ -105,7 +130,7 @@ fn near_peers(random: &mut Stream, zone: &Zone, to: MemberId) -> Vec<MemberId> {
     holders.truncate(HOLDERS_PER_ANSWER);
     let mut gateways: Vec<_> = zone.gateways().filter(|&member| member != to).collect();
     random.shuffle(&mut gateways);
-    let others = zone.wanters.iter().rev().skip(GATEWAYS_PER_ZONE).map(|&(_, member)| member);
+    let others = zone.wanters.iter().rev().skip(zone.able).map(|wanter| wanter.member);
     let mut others: Vec<_> = others.filter(|&member| member != to).collect();
     random.shuffle(&mut others);
     holders.into_iter().chain(gateways).chain(others).take(PEERS_PER_ANSWER).collect()

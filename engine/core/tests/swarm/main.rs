@@ -5,7 +5,6 @@ mod failures;
 mod image;
 mod names;
 mod outcomes;
-mod policies;
 mod pull;
 mod storms;
 mod tuning;

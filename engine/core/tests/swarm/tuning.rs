@@ -1,27 +1,34 @@
-//! The table of docs/tuning.md: what each parameter does to a cold start in virtual time.
+//! The tables of docs/tuning.md: what parameters do to cold starts, zones and images, in virtual time on fair links.
 //!
 //! `SHOAL_TUNING=1 cargo test -p shoal-core --test swarm tuning -- --nocapture`
 
 use std::time::Duration;
 
-use crate::world::{Setting, World};
 use shoal_core::config::CoreConfig;
 
-const SIZE: u64 = 50 * 1024 * 1024;
+use crate::{
+    image::image,
+    pull::{LINK, MIB, Pull, median, setting},
+    world::Setting,
+};
+
+const SEEDS: u64 = 5;
 
 /// One way to set the parameters.
 type Variation = (&'static str, fn(&mut CoreConfig));
 
-const VARIATIONS: &[Variation] = &[
+const COLD_STARTS: &[Variation] = &[
     ("the defaults", |_| {}),
     ("1 lease at work", |config| (config.injection.leases_start, config.injection.leases_max) = (1, 1)),
     ("2 leases", |config| (config.injection.leases_start, config.injection.leases_max) = (2, 2)),
     ("8 leases", |config| (config.injection.leases_start, config.injection.leases_max) = (8, 8)),
     ("32 leases", |config| (config.injection.leases_start, config.injection.leases_max) = (32, 32)),
+    ("the first piece together with others", |config| config.injection.opening_max = Duration::ZERO),
+    ("the first pieces to 4 at once", |config| config.swarm.upload_slots_young = 4),
     ("2 upload slots", |config| config.swarm.upload_slots = 2),
     ("8 upload slots", |config| config.swarm.upload_slots = 8),
+    ("1 request waits", |config| config.swarm.upload_backlog = 1),
     ("unbounded queue", |config| config.swarm.upload_backlog = 1000),
-    ("no queue", |config| config.swarm.upload_backlog = 0),
     ("2 requests at once", |config| config.swarm.requests_max = 2),
     ("6 requests at once", |config| config.swarm.requests_max = 6),
     ("8 requests at once", |config| config.swarm.requests_max = 8),
@@ -33,42 +40,72 @@ const VARIATIONS: &[Variation] = &[
     ("have-maps every 100 ms", |config| config.swarm.have_interval = Duration::from_millis(100)),
 ];
 
-/// Time of the last node over what one node alone would need, and upstream copies.
-fn cold_start(nodes: usize, config: CoreConfig, seed: u64) -> Option<(f64, f64)> {
-    let setting = Setting { nodes, config, ..Setting::default() };
-    let bound = SIZE as f64 / setting.link;
-    let mut world = World::new(setting, seed);
-    world.form();
-    let digest = world.blob(SIZE);
-    let start = world.now;
-    (0..nodes).for_each(|node| world.want(node, digest));
-    let done = world.run_until(Duration::from_secs(60), |world| world.finished(&digest) == nodes);
-    done.then(|| (world.now.since(start).as_secs_f64() / bound, world.upstream_bytes as f64 / SIZE as f64))
+const ZONES: &[Variation] = &[
+    ("the defaults", |_| {}),
+    ("1 request to other zones", |config| config.swarm.requests_far_max = 1),
+    ("4 requests to other zones", |config| config.swarm.requests_far_max = 4),
+    ("gateways have 0.3 s", |config| config.swarm.gateway_patience_min = Duration::from_millis(300)),
+    ("gateways have 5 s", |config| config.swarm.gateway_patience_min = Duration::from_secs(5)),
+    ("4 far neighbours", |config| config.swarm.neighbours_far = 4),
+    ("24 far neighbours", |config| config.swarm.neighbours_far = 24),
+];
+
+const IMAGES: &[Variation] = &[
+    ("the defaults", |_| {}),
+    ("2 leases", |config| config.injection.leases_start = 2),
+    ("the first piece together with others", |config| config.injection.opening_max = Duration::ZERO),
+    ("1 request waits", |config| config.swarm.upload_backlog = 1),
+    ("6 requests at once", |config| config.swarm.requests_max = 6),
+];
+
+/// One pull for each seed.
+fn pulls(setting: &Setting, size: u64, seeds: u64) -> Vec<Pull> {
+    (0..seeds).map(|seed| Pull::finish(setting.clone(), size, seed)).collect()
 }
 
-/// The median ratio and the largest number of copies over some seeds; `None` where a run does not finish.
-fn median(nodes: usize, change: fn(&mut CoreConfig)) -> Option<(f64, f64)> {
-    let mut runs = Vec::new();
-    for seed in 0..5 {
-        let mut config = CoreConfig::default();
-        change(&mut config);
-        runs.push(cold_start(nodes, config, seed)?);
-    }
-    runs.sort_by(|a, b| a.0.total_cmp(&b.0));
-    Some((runs[2].0, runs.iter().map(|run| run.1).fold(0.0, f64::max)))
+fn most(values: impl Iterator<Item = f64>) -> f64 {
+    values.fold(0.0, f64::max)
+}
+
+/// Median time over the granular bound, and the latest first piece.
+fn cold_start(nodes: usize, mib: u64, change: fn(&mut CoreConfig)) -> String {
+    let mut setting = setting(nodes);
+    change(&mut setting.config);
+    let pulls = pulls(&setting, mib * MIB, SEEDS);
+    let ratio = median(pulls.iter().map(|pull| pull.makespan() / pull.granular_s()).collect());
+    format!("{ratio:.3} ({:.2} s)", most(pulls.iter().map(Pull::first_byte)))
+}
+
+/// Median time over the fluid bound, and the most copies that entered a zone.
+fn zones(zones: usize, each: usize, uplink: f64, mib: u64, change: fn(&mut CoreConfig)) -> String {
+    let mut setting = Setting { zones, zone_uplink: uplink * LINK, ..setting(zones * each) };
+    change(&mut setting.config);
+    let pulls = pulls(&setting, mib * MIB, if zones > 8 { 1 } else { SEEDS });
+    let ratio = median(pulls.iter().map(|pull| pull.makespan() / pull.link_s()).collect());
+    format!("{ratio:.3} ({:.3})", most(pulls.iter().map(Pull::crossed)))
 }
 
 #[test]
-fn the_table_of_the_tuning_document() {
+fn the_tables_of_the_tuning_document() {
     if std::env::var_os("SHOAL_TUNING").is_none() {
         return;
     }
-    println!("| parameter | 8 nodes: time / bound (copies) | 50 nodes |\n|---|---|---|");
-    for &(name, change) in VARIATIONS {
-        let cell = |nodes| match median(nodes, change) {
-            Some((ratio, copies)) => format!("{ratio:.3} ({copies:.2})"),
-            None => "not within 60 s".to_owned(),
-        };
-        println!("| {name} | {} | {} |", cell(8), cell(50));
+    println!("| parameter | 2 nodes | 8 nodes | 16 nodes | 50 nodes |\n|---|---|---|---|---|");
+    for &(name, change) in COLD_STARTS {
+        let cells = [(2, 256), (8, 256), (16, 256), (50, 50)].map(|(nodes, mib)| cold_start(nodes, mib, change));
+        println!("| {name} | {} |", cells.join(" | "));
+    }
+    println!(
+        "| parameter | 4 zones of 4, uplink 2 | the same, uplink 1 | 5 of 3, 1 | 16 of 16, 2 |\n|---|---|---|---|---|"
+    );
+    for &(name, change) in ZONES {
+        let settings = [(4, 4, 2.0, 256), (4, 4, 1.0, 256), (5, 3, 1.0, 256), (16, 16, 2.0, 32)];
+        let cells = settings.map(|(count, each, uplink, mib)| zones(count, each, uplink, mib, change));
+        println!("| {name} | {} |", cells.join(" | "));
+    }
+    println!("| parameter | 20 layers, 8 nodes |\n|---|---|");
+    for &(name, change) in IMAGES {
+        let ratios = (0..SEEDS).map(|seed| image(change, seed).0).collect();
+        println!("| {name} | {:.3} |", median(ratios));
     }
 }

@@ -79,3 +79,16 @@ fn a_zone_of_one_node_pulls_as_well() {
         assert!(ratio <= 1.3, "seed {seed}: {ratio:.3} x the bound");
     }
 }
+
+#[test]
+fn slow_nodes_do_not_hold_up_their_zone() {
+    for seed in 0..3 {
+        // The slow ones are two of the last zone's four.
+        let pull = Pull::finish(Setting { slow: 2, ..four_zones() }, 128 * MIB, seed);
+        let fast = pull.seconds()[..14].iter().copied().fold(0.0, f64::max) / pull.link_s();
+        let crossed = pull.crossed();
+        println!("seed {seed}: the last fast node {fast:.3} x its bound, {crossed:.3} copies entered a zone");
+        assert!(fast <= 1.35, "seed {seed}: the last fast node took {fast:.3} x its bound");
+        assert!(crossed <= 1.1, "seed {seed}: {crossed:.3} copies entered a zone");
+    }
+}
