@@ -49,13 +49,20 @@ impl Coordination {
         }
     }
 
-    /// The wanter with the fewest leases, then the fewest pieces brought in; among equals a random one.
+    /// The wanter with the fewest leases, then the fewest pieces brought in; among equals a random one. Slow ones last.
     fn choose_holder(&self, context: &mut Context<'_>, participants: &Participants) -> Option<MemberId> {
+        let best = participants.values().filter_map(|peer| peer.rate).fold(0.0, f64::max);
+        let most = participants.values().filter(|peer| peer.wants).map(|peer| peer.have.count()).max().unwrap_or(0);
+        // Slow from the upstream may be chance; behind in pieces may be a late comer.
+        let is_slow =
+            |peer: &Participant| peer.rate.is_some_and(|rate| rate < best / 2.0) && peer.have.count() < most / 2;
         let at_work = |member| self.leases.values().filter(|lease| lease.holder == member).count();
         participants
             .iter()
             .filter(|(_, participant)| participant.may_lease(context.now))
-            .min_by_key(|&(&member, participant)| (at_work(member), participant.injected, context.random.bits()))
+            .min_by_key(|&(&member, participant)| {
+                (is_slow(participant), at_work(member), participant.injected, context.random.bits())
+            })
             .map(|(&member, _)| member)
     }
 
