@@ -15,6 +15,9 @@ use shoal_wire::{
 use super::{Context, concurrency::Concurrency, lease::Lease, participant::Participant};
 use crate::{config::InjectionConfig, time::Time};
 
+/// How often the patience with a lease doubles at most.
+const TAKEN_BACK_MAX: u32 = 3;
+
 type Participants = BTreeMap<MemberId, Participant>;
 
 /// Leases of one blob and what decides about the next one.
@@ -41,6 +44,9 @@ pub(super) struct Coordination {
     /// The upstream ignores ranges: one lease covers everything.
     whole_only: bool,
     hedged: u32,
+    /// Leases taken back of late, less pieces that came since: each doubles the patience, because an upstream that gives
+    /// each lease less than before would otherwise have all of them taken back again and again.
+    taken_back: u32,
     /// A lease without a piece for this long is late.
     late_after: Option<Duration>,
     /// When somebody last needed this home to coordinate.
@@ -80,6 +86,7 @@ impl Coordination {
             stuck_since: None,
             whole_only: false,
             hedged: 0,
+            taken_back: 0,
             late_after: None,
             needed_at: now,
             took_over: false,
@@ -140,6 +147,8 @@ impl Coordination {
         id: LeaseId,
         next: PieceIndex,
     ) {
+        // What one lease alone gets says nothing about what each of several gets.
+        let is_alone = self.leases.len() == 1 && self.concurrency.limit() > 1;
         let Some(lease) = self.leases.get_mut(&id).filter(|lease| lease.holder == from) else { return };
         let elapsed = now.since(lease.advanced_at);
         let done = lease.advance(now, next);
@@ -150,6 +159,7 @@ impl Coordination {
         self.concurrency.count(bytes);
         self.failing_since = None;
         self.failures = 0;
+        self.taken_back = self.taken_back.saturating_sub(1);
         let mut participant = participants.get_mut(&from);
         for piece in done.map(PieceIndex) {
             self.available.insert(piece);
@@ -158,7 +168,7 @@ impl Coordination {
                 participant.injected += 1;
             }
         }
-        if let Some(participant) = participant {
+        if let Some(participant) = participant.filter(|_| !is_alone) {
             participant.measure(bytes, elapsed);
         }
         if lease.remaining() == 0 {
@@ -244,6 +254,7 @@ impl Coordination {
             .map(|(&id, lease)| (id, lease.holder, lease.next))
             .collect();
         for (id, holder, next) in expired {
+            self.taken_back = (self.taken_back + 1).min(TAKEN_BACK_MAX);
             self.leases.remove(&id);
             self.cut(context, holder, id, next);
             if let Some(participant) = participants.get_mut(&holder) {
@@ -261,8 +272,10 @@ impl Coordination {
 
     /// A lease without a piece for this long stands still: many times what a piece takes at the median rate.
     fn stalled_after(&self, config: &InjectionConfig, participants: &Participants) -> Duration {
-        self.piece_time(participants)
-            .map_or(config.lease_stalled_unknown, |time| (time * 8).max(config.lease_stalled_min))
+        let patience = self
+            .piece_time(participants)
+            .map_or(config.lease_stalled_unknown, |time| (time * 8).max(config.lease_stalled_min));
+        patience * (1 << self.taken_back)
     }
 
     /// What a piece takes from the upstream at the median rate of those that have shown one.

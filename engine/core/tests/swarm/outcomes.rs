@@ -110,3 +110,19 @@ fn an_image_of_many_layers_is_near_its_bound() {
         assert!(copies <= 1.02, "seed {seed}: {copies:.3} upstream copies");
     }
 }
+
+#[test]
+fn leases_that_share_a_thin_upstream_are_left_to_their_holders() {
+    for seed in 0..SEEDS {
+        // 32 leases of one upstream: a piece takes as long as a lease may stand still at the rate of the first one.
+        let mut setting = setting(2);
+        (setting.config.injection.leases_start, setting.config.injection.leases_max) = (32, 32);
+        let pull = Pull::finish(setting, 256 * MIB, seed);
+        println!(
+            "seed {seed}: {:.3} x the bound, {:.3} upstream copies",
+            pull.makespan() / pull.link_s(),
+            pull.copies()
+        );
+        assert!(pull.copies() <= 1.3, "seed {seed}: {:.3} upstream copies", pull.copies());
+    }
+}

@@ -42,7 +42,7 @@ impl Pull {
 
     pub(crate) fn end(&mut self, seed: u64) {
         let digest = self.digest;
-        let done = self.world.run_until(Duration::from_secs(3000), |world| world.finished(&digest) == world.up());
+        let done = self.world.run_until(Duration::from_secs(600), |world| world.finished(&digest) == world.up());
         assert!(done, "seed {seed}: {} of {} nodes finished", self.world.finished(&digest), self.world.up());
     }
 
