@@ -43,6 +43,7 @@ fn main() -> anyhow::Result<()> {
     }
     one_stream(100, Duration::from_millis(20))?;
     one_stream(1_000, Duration::from_millis(2))?;
+    one_stream(4_000, Duration::from_millis(2))?;
     many(50, 16, Duration::from_millis(20))
 }
 
@@ -117,29 +118,32 @@ fn share_of(rate: u64, bytes: u64, took: Duration) -> f64 {
     bytes as f64 / took.as_secs_f64() / (rate * MEGABIT_BYTES) as f64 * 100.0
 }
 
-/// Processor time of the machine since its start, in ticks.
-fn busy_ticks() -> anyhow::Result<u64> {
-    let text = std::fs::read_to_string("/proc/stat")?;
-    let fields = text.lines().next().context("an empty /proc/stat")?.split_whitespace().skip(1);
-    let ticks: Vec<u64> = fields.map(str::parse).collect::<Result<_, _>>()?;
-    Ok(ticks.iter().enumerate().filter(|(index, _)| !matches!(index, 3 | 4 | 8 | 9)).map(|(_, ticks)| ticks).sum())
+/// Processor time of this process' children that have ended, in seconds: nearly all of it is the relay's.
+fn children_s() -> anyhow::Result<f64> {
+    let text = std::fs::read_to_string("/proc/self/stat")?;
+    let fields: Vec<&str> = text.rsplit(')').next().context("an empty /proc/self/stat")?.split_whitespace().collect();
+    // The 16th and 17th field, of which the first two are cut off; see proc_pid_stat(5).
+    let ticks = |index: usize| fields.get(index).and_then(|ticks| ticks.parse::<f64>().ok()).context("a short line");
+    Ok((ticks(13)? + ticks(14)?) / rustix::param::clock_ticks_per_second() as f64)
 }
 
 fn one_stream(rate: u64, latency: Duration) -> anyhow::Result<()> {
+    let before = children_s()?;
     let network = Network::build(&plan(2, rate, latency))?;
     let bytes = rate * MEGABIT_BYTES * SECONDS;
-    let busy = busy_ticks()?;
     let took = join(transfer(&network, Host::Node(0), Host::Node(1), bytes)?)?;
     let traffic = network.traffic()?;
+    network.remove()?;
     println!(
-        "one TCP stream, {rate} Mbit/s, {latency:?}: {:.1} % of the rate; {:.3} bytes of frames up for a byte; {} dropped; relay {}; ticks {}",
+        "one TCP stream, {rate} Mbit/s, latency {latency:?}: {:.1} % of the rate; {:.3} bytes of frames for a byte; \
+         dropped {} in queues, {} in the relay; {:.2} s of processor for a GB in ip, tc and the relay",
         share_of(rate, bytes, took),
         traffic.nodes[0].up_bytes as f64 / bytes as f64,
         traffic.nodes[0].dropped + traffic.nodes[1].dropped,
         traffic.relay_dropped_frames,
-        busy_ticks()? - busy,
+        (children_s()? - before) / (bytes as f64 / 1e9),
     );
-    Ok(network.remove()?)
+    Ok(())
 }
 
 fn both_ways(rate: u64) -> anyhow::Result<()> {
@@ -178,7 +182,6 @@ fn incast(rate: u64, senders: u32) -> anyhow::Result<()> {
 fn many(rate: u64, nodes: u32, latency: Duration) -> anyhow::Result<()> {
     let network = Network::build(&plan(nodes, rate, latency))?;
     let bytes = rate * MEGABIT_BYTES * SECONDS;
-    let busy = busy_ticks()?;
     let transfers = (0..nodes)
         .map(|node| transfer(&network, Host::Node(node), Host::Node((node + 1) % nodes), bytes))
         .collect::<Result<Vec<_>, _>>()?;
@@ -189,11 +192,11 @@ fn many(rate: u64, nodes: u32, latency: Duration) -> anyhow::Result<()> {
     let worst = shares.iter().copied().fold(f64::INFINITY, f64::min);
     let traffic = network.traffic()?;
     println!(
-        "{nodes} nodes in a ring at {rate} Mbit/s, {latency:?}: slowest {worst:.1} %, mean {:.1} % of the rate; {:.2} s of processors; relay dropped {}; links {}",
+        "{nodes} nodes in a ring, {rate} Mbit/s, latency {latency:?}: slowest {worst:.1} %, mean {:.1} % of the rate; \
+         dropped {} in queues, {} in the relay",
         shares.iter().sum::<f64>() / f64::from(nodes),
-        (busy_ticks()? - busy) as f64 / 100.0,
+        traffic.nodes.iter().map(|node| node.dropped).sum::<u64>(),
         traffic.relay_dropped_frames,
-        traffic.nodes.iter().map(|n| n.dropped).sum::<u64>(),
     );
     Ok(network.remove()?)
 }

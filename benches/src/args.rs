@@ -1,11 +1,17 @@
 //! Flags of `shoal-lab`.
 
-use std::path::{Path, PathBuf};
+use std::{
+    fmt::Write as _,
+    path::{Path, PathBuf},
+};
 
 use anyhow::{Context, bail, ensure};
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use shoal_core::units::{Rate, Size};
-use shoal_lab::run::{BUILT_IN, ClientKind, Plan, Series, SystemChoice};
+use shoal_lab::{
+    report::Report,
+    run::{BUILT_IN, ClientKind, Plan, SystemChoice},
+};
 use shoal_sim::scenario::{Link, Overrides, Scenario, by_name, parse_duration, shipped};
 
 /// Measures ways to pull container images: real nodes in network namespaces behind shaped links, on one machine
@@ -64,6 +70,9 @@ pub(crate) struct RunArgs {
     /// Runs of each system that are to count, 1 to 1000
     #[arg(long, value_name = "N", default_value_t = 5, value_parser = clap::value_parser!(u32).range(1..=1000))]
     repeats: u32,
+    /// How often a run that the machine disturbed is made again, 0 to 100; those that were disturbed are listed all the same
+    #[arg(long, value_name = "N", default_value_t = 2, value_parser = clap::value_parser!(u32).range(0..=100))]
+    retries: u32,
     /// Who pulls
     #[arg(long, value_enum, default_value_t = Client::Http)]
     client: Client,
@@ -104,6 +113,7 @@ impl RunArgs {
             scenarios: scenarios.collect::<Result<_, _>>()?,
             systems: self.choices()?,
             repeats: self.repeats,
+            retries: self.retries,
             client,
             shoal: crate::binary::shoal(),
         })
@@ -118,9 +128,12 @@ impl RunArgs {
     }
 
     /// Writes the report where it is asked for, and prints the result.
-    pub(crate) fn show(&self, series: &[Series]) -> anyhow::Result<()> {
-        let runs: Vec<_> = series.iter().flat_map(|series| &series.runs).collect();
-        crate::print(&(serde_json::to_string(&runs).context("a result is not JSON")? + "\n"))
+    pub(crate) fn show(&self, report: &Report) -> anyhow::Result<()> {
+        if let Some(out) = &self.out {
+            report.write(out)?;
+        }
+        let text = if self.json { format!("{}\n", report.object()) } else { report.markdown() };
+        crate::print(&text)
     }
 
     /// Text of the scenario, and what errors call it.
@@ -150,10 +163,10 @@ impl RunArgs {
 
     fn choices(&self) -> anyhow::Result<Vec<SystemChoice>> {
         let mut choices: Vec<SystemChoice> = Vec::new();
-        let adapted = self.adapters.iter().map(|(name, executable)| SystemChoice::Adapter {
-            name: name.clone(),
-            executable: executable.clone(),
-        });
+        let adapted = self
+            .adapters
+            .iter()
+            .map(|(name, executable)| SystemChoice::Adapter { name: name.clone(), executable: executable.clone() });
         // An adapter need not be named twice.
         let named = self.systems.iter().filter(|name| !self.adapters.iter().any(|(adapter, _)| adapter == *name));
         for choice in named.map(|name| SystemChoice::BuiltIn(name.clone())).chain(adapted) {
@@ -172,7 +185,8 @@ pub(crate) fn scenarios() -> anyhow::Result<String> {
     let mut lines = String::new();
     for (name, text) in shipped() {
         let about = Scenario::parse(text, name).with_context(|| format!("the scenario {name}"))?.about;
-        lines.push_str(&format!("{name:<16}{about}\n"));
+        // Writing to a string does not fail.
+        let _ = writeln!(lines, "{name:<16}{about}");
     }
     Ok(lines)
 }

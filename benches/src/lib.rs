@@ -6,6 +6,7 @@
 pub mod micro;
 pub mod agent;
 pub mod guard;
+pub mod local;
 pub mod network;
 pub mod process;
 pub mod report;

@@ -2,18 +2,14 @@
 
 mod args;
 mod binary;
+mod context;
 mod interrupts;
 
-use std::{
-    env,
-    ffi::OsString,
-    io::Write,
-    process::ExitCode,
-};
+use std::{env, ffi::OsString, io::Write, process::ExitCode};
 
 use anyhow::Context;
 use clap::Parser;
-use shoal_lab::{agent, network, process, run};
+use shoal_lab::{agent, network, process, report::Report, run};
 
 use args::{Cli, Command, RunArgs};
 use interrupts::Interrupts;
@@ -54,20 +50,21 @@ async fn run(arguments: RunArgs) -> anyhow::Result<ExitCode> {
         Ok(plan) => plan,
         Err(error) => return Ok(refused(&format!("{error:#}"))),
     };
+    // Before the check, which tries in a namespace of its own what the kernel can do: a signal meanwhile waits for its end.
+    let mut interrupts = Interrupts::listen().context("cannot listen for signals")?;
     if let Err(lacking) = arguments.check_output().and_then(|()| Ok(run::check(&plan)?)) {
         return Ok(refused(&format!("{lacking:#}")));
     }
-    let mut interrupts = Interrupts::listen().context("cannot listen for signals")?;
-    let series = tokio::select! {
-        series = run::run(&plan) => series?,
+    let experiments = tokio::select! {
+        experiments = run::run(&plan) => experiments?,
         signal = interrupts.next() => {
             // Whatever there was has ended and gone with the future.
             eprintln!("error: stopped by {}; nothing is left behind", signal.name);
             return Ok(ExitCode::from(signal.exit_code));
         }
     };
-    let failures: Vec<String> = series.iter().flat_map(run::Series::failures).collect();
-    arguments.show(&series)?;
+    let failures: Vec<String> = experiments.iter().flat_map(run::failures).collect();
+    arguments.show(&Report { context: context::of_this_invocation(), experiments })?;
     for failure in &failures {
         eprintln!("failed: {failure}");
     }

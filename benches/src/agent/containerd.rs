@@ -24,11 +24,13 @@ pub(super) struct Pull<'a> {
     pub(super) hosts: &'a Path,
     pub(super) content: &'a Path,
     pub(super) reference: &'a str,
+    pub(super) small_bytes: u64,
 }
 
 /// Pulls and unpacks; containerd checks every digest before it commits a blob.
 pub(super) async fn pull(pull: Pull<'_>, meter: &Meter) -> anyhow::Result<()> {
-    let mut growth = Growth { content: pull.content.to_owned(), counted: stored_bytes(pull.content, DEPTH)? };
+    let counted = stored_bytes(pull.content, DEPTH)? + pull.small_bytes;
+    let mut growth = Growth { content: pull.content.to_owned(), counted };
     let mut command = Command::new("ctr");
     command.arg("--address").arg(pull.socket).args(["images", "pull", "--hosts-dir"]).arg(pull.hosts);
     command.args(["--snapshotter", "overlayfs", pull.reference]);

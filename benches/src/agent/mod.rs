@@ -80,8 +80,9 @@ async fn obtain(order: &PullOrder, meter: &Meter) -> anyhow::Result<()> {
             let way = pull::Way { endpoint, mirror_of: mirror_of.as_deref(), ranges_at_once, files: files.as_deref() };
             pull::pull(&order.what, way, meter).await
         }
-        ClientOrder::Containerd { socket, hosts, content, reference } => {
-            containerd::pull(containerd::Pull { socket, hosts, content, reference }, meter).await
+        ClientOrder::Containerd { socket, hosts, content, reference, small_bytes } => {
+            let pull = containerd::Pull { socket, hosts, content, reference, small_bytes: *small_bytes };
+            containerd::pull(pull, meter).await
         }
     }
 }

@@ -76,6 +76,8 @@ pub(crate) enum ClientOrder {
         content: PathBuf,
         /// Full name of the image.
         reference: String,
+        /// Bytes of its manifest and configuration, which are not counted.
+        small_bytes: u64,
     },
 }
 
@@ -85,7 +87,7 @@ pub(crate) enum ClientOrder {
 pub(crate) enum Report {
     /// A pull goes on.
     Progress {
-        /// Body bytes so far.
+        /// Body bytes of layers so far.
         bytes: u64,
     },
     /// A pull has ended.
@@ -102,9 +104,9 @@ pub(crate) enum Report {
 /// How a pull went. Times are in seconds since its start.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub(crate) struct Pulled {
-    /// Body bytes received.
+    /// Body bytes of layers received.
     pub(crate) bytes: u64,
-    /// When the first byte of a blob came.
+    /// When the first byte of a layer came.
     pub(crate) first_byte_s: Option<f64>,
     /// Its end: the time at which every digest was right, or at which it failed.
     pub(crate) end_s: f64,

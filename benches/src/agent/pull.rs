@@ -32,25 +32,27 @@ pub(super) struct Way<'a> {
     pub(super) files: Option<&'a Path>,
 }
 
-/// Pulls what is wanted, and fails unless every digest is right.
+/// Pulls what is wanted, and fails unless every digest is right. `meter` counts the bytes of layers.
 pub(super) async fn pull(what: &Wanted, way: Way<'_>, meter: &Meter) -> anyhow::Result<()> {
     let client = Client::new(way.endpoint, way.mirror_of, what)?;
-    let blobs = match &what.only {
-        Some(blob) => vec![blob.clone()],
+    let (config, layers) = match &what.only {
+        Some(blob) => (None, vec![blob.clone()]),
         None => blobs_of_the_image(&client, what).await?,
     };
+    // The configuration is small and often there already, so that its first byte would say nothing.
+    let uncounted = Meter::start();
+    let config = config.iter().map(|blob| (blob, &uncounted));
+    let blobs = config.chain(layers.iter().map(|blob| (blob, meter)));
     let client = &client;
-    let reading = blobs
-        .iter()
-        .map(|blob| async move { blob::read(client, blob, way.ranges_at_once, way.files, meter).await });
+    let reading = blobs.map(|(blob, meter)| blob::read(client, blob, way.ranges_at_once, way.files, meter));
     stream::iter(reading).buffer_unordered(BLOBS_AT_ONCE).try_collect::<()>().await
 }
 
-async fn blobs_of_the_image(client: &Client, what: &Wanted) -> anyhow::Result<Vec<BlobName>> {
+async fn blobs_of_the_image(client: &Client, what: &Wanted) -> anyhow::Result<(Option<BlobName>, Vec<BlobName>)> {
     client.resolve(&what.tag, &what.manifest).await?;
     let bytes = client.manifest(&what.manifest).await?;
     let length = bytes.len() as u64;
     check(&BlobName { digest: what.manifest.clone(), size: length }, length, &Sha256::digest(&bytes))?;
     let manifest: Manifest = serde_json::from_slice(&bytes).context("the manifest is not that of an image")?;
-    Ok(std::iter::once(manifest.config).chain(manifest.layers).collect())
+    Ok((Some(manifest.config), manifest.layers))
 }

@@ -19,7 +19,8 @@ const PAYLOAD_BYTES: u64 = 1_448;
 const MIN_BURST_BYTES: u64 = 32 * 1024;
 /// A burst lasts so long: the timers of a busy machine come late, and what was not sent by then is lost to the link.
 const BURST_MS: u64 = 8;
-/// A queue of so long at the link's rate, beyond the burst.
+/// A queue of so long at the link's rate, beyond the burst. With 10 ms, nodes that all send to all over QUIC lost a fifth
+/// of their rate at 50 Mbit/s; with 100 ms, one connection lost a quarter to the losses at its start.
 const QUEUE_MS: u64 = 50;
 
 /// Name of the one interface in a host's namespace.

@@ -131,3 +131,16 @@ impl Drop for Network {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_network_can_be_shared_between_threads() {
+        fn shared<T: Send + Sync>() -> usize {
+            size_of::<T>()
+        }
+        assert!(shared::<Network>() > 0);
+    }
+}

@@ -141,21 +141,31 @@ fn since(stat: &str) -> Option<u64> {
 }
 
 fn remove(names: &[String]) -> Result<(), NetworkError> {
-    let inodes: Vec<u64> = names
-        .iter()
-        .filter_map(|name| fs::metadata(Path::new(DIRECTORY).join(name)).ok())
-        .map(|file| file.ino())
-        .collect();
-    end_processes(&inodes)?;
+    let namespaces: Vec<Namespace> =
+        names.iter().filter_map(|name| Namespace::of(&Path::new(DIRECTORY).join(name))).collect();
+    end_processes(&namespaces)?;
     let lines: String = names.iter().flat_map(|name| ["netns delete ", name, "\n"]).collect();
-    batch("ip", None, &lines, AfterFailure::GoOn, "removing network namespaces")
+    let removed = batch("ip", None, &lines, AfterFailure::GoOn, "removing network namespaces");
+    // Another laboratory that starts at the same time removes leftovers as well.
+    if names.iter().any(|name| Path::new(DIRECTORY).join(name).exists()) { removed } else { Ok(()) }
+}
+
+/// What tells a namespace from all others: the device and the inode of any file that stands for it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Namespace(u64, u64);
+
+impl Namespace {
+    /// None where there is no such file (any more).
+    fn of(file: &Path) -> Option<Self> {
+        fs::metadata(file).ok().map(|file| Self(file.dev(), file.ino()))
+    }
 }
 
 /// Kills all processes in these namespaces and waits for their end.
-fn end_processes(namespaces: &[u64]) -> Result<(), NetworkError> {
+fn end_processes(namespaces: &[Namespace]) -> Result<(), NetworkError> {
     for _ in 0..ROUNDS {
         let inside = processes_in(namespaces)?;
-        if namespaces.is_empty() || inside.is_empty() {
+        if inside.is_empty() {
             break;
         }
         for id in &inside {
@@ -169,8 +179,9 @@ fn end_processes(namespaces: &[u64]) -> Result<(), NetworkError> {
     Ok(())
 }
 
-fn processes_in(namespaces: &[u64]) -> Result<Vec<Pid>, NetworkError> {
+fn processes_in(namespaces: &[Namespace]) -> Result<Vec<Pid>, NetworkError> {
     let error = |source| NetworkError::File { path: "/proc".into(), source };
+    let own = Namespace::of(Path::new("/proc/self/ns/net"));
     let mut inside = Vec::new();
     for entry in fs::read_dir("/proc").map_err(error)? {
         let entry = entry.map_err(error)?;
@@ -178,8 +189,8 @@ fn processes_in(namespaces: &[u64]) -> Result<Vec<Pid>, NetworkError> {
             continue;
         };
         // A process that ends meanwhile has no namespace any more.
-        let namespace = fs::metadata(entry.path().join("ns/net")).map(|file| file.ino());
-        if namespace.is_ok_and(|inode| namespaces.contains(&inode)) {
+        let Some(namespace) = Namespace::of(&entry.path().join("ns/net")) else { continue };
+        if namespaces.contains(&namespace) && own != Some(namespace) {
             inside.push(id);
         }
     }

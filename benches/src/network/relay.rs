@@ -9,6 +9,7 @@ mod forward;
 use std::{
     fs::File,
     io::{self, BufRead, BufReader, Read, Seek},
+    os::unix::process::CommandExt,
     process::{Child, ChildStdout, Stdio},
     sync::{
         Arc,
@@ -58,7 +59,8 @@ impl Relay {
             command.arg(names.file(host)).arg(host.to_string());
         }
         let (log, stderr) = unnamed_file().map_err(NetworkError::system("make a log for the relay"))?;
-        command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(stderr);
+        // In a group of its own, so that the terminal's Ctrl-C does not cut the links before what runs on them has ended.
+        command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(stderr).process_group(0);
         let mut child = process::spawn(command).map_err(NetworkError::system("start the relay"))?;
         let heard = Arc::new(Heard::default());
         let ready = child.stdout.take().map(|stdout| listen(stdout, Arc::clone(&heard)));

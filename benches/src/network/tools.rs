@@ -2,6 +2,7 @@
 
 use std::{
     io::Write,
+    os::unix::process::CommandExt,
     process::{Command, Stdio},
 };
 
@@ -36,7 +37,8 @@ pub(super) fn batch(
         command.arg("-force");
     }
     command.args(["-batch", "-"]).stdin(Stdio::piped()).stdout(Stdio::null()).stderr(Stdio::piped());
-    let mut child = command.spawn().map_err(|source| NetworkError::Program { program, source })?;
+    // In a group of its own: the terminal's Ctrl-C must not stop what tidies up after it.
+    let mut child = command.process_group(0).spawn().map_err(|source| NetworkError::Program { program, source })?;
     if let Some(mut input) = child.stdin.take() {
         // A program that stops at a failure closes its input; what it says about it comes below.
         input.write_all(lines.as_bytes()).ok();

@@ -82,7 +82,8 @@ impl Bench {
         loop {
             let pages = self.pages(|_| true).await?;
             let nodes = self.running.nodes.iter().zip(&pages);
-            let gathered = |page: &Result<Page, String>, members| page.as_ref().is_ok_and(|page| page.members.len() == members);
+            let gathered =
+                |page: &Result<Page, String>, members| page.as_ref().is_ok_and(|page| page.members.len() == members);
             let missing = (0..).zip(nodes).find_map(|(number, (node, page))| match (node, page) {
                 (Some(node), Some(page)) if !gathered(page, node.members) => Some((number, page)),
                 _ => None,
@@ -105,8 +106,10 @@ impl Bench {
         chosen: impl Fn(u32) -> bool,
     ) -> anyhow::Result<Vec<Option<Result<Page, String>>>> {
         let nodes = (0..).zip(&self.running.nodes);
-        let asked: Vec<(u32, SocketAddr)> =
-            nodes.filter_map(|(number, node)| Some((number, node.as_ref()?.page))).filter(|(number, _)| chosen(*number)).collect();
+        let asked: Vec<(u32, SocketAddr)> = nodes
+            .filter_map(|(number, node)| Some((number, node.as_ref()?.page)))
+            .filter(|(number, _)| chosen(*number))
+            .collect();
         let mut pages = vec![None; self.running.nodes.len()];
         for ((number, _), page) in asked.iter().zip(self.crew.look(&asked).await?) {
             pages[*number as usize] = Some(page);
@@ -116,7 +119,7 @@ impl Bench {
 
     /// Lets the first `warm` nodes pull everything, and fails unless they do.
     pub(crate) async fn warm_up(&mut self, setup: &Setup<'_>, warm: u32) -> anyhow::Result<()> {
-        let mut tracks = Tracks::new((0..warm).map(|_| 0), 0, setup.stock.pull_bytes());
+        let mut tracks = Tracks::new((0..warm).map(|_| 0), 0, setup.stock.bytes());
         for node in 0..warm {
             self.order_pull(setup, node)?;
             tracks.begin(node, 0.0);
@@ -139,7 +142,10 @@ impl Bench {
     pub(crate) fn order_pull(&mut self, setup: &Setup<'_>, node: u32) -> anyhow::Result<()> {
         let door = &self.running.doors[node as usize];
         let client = match self.containerds.get(node as usize) {
-            Some(containerd) => containerd.order(setup.stock.reference(&self.upstream.address().to_string())),
+            Some(containerd) => {
+                let reference = Stock::reference(&self.upstream.address().to_string());
+                containerd.order(reference, setup.stock.small_bytes())
+            }
             None => ClientOrder::Http {
                 endpoint: door.endpoint,
                 mirror_of: door.mirror_of.clone(),

@@ -43,7 +43,7 @@ pub(crate) async fn conduct(setup: &Setup<'_>, board: &Board) -> anyhow::Result<
     bench.upstream.begin_to_count().await?;
     let before = Readings::take(&mut bench, |_| true).await?;
     let zones = (0..scenario.nodes).map(|node| scenario.zone_of(node));
-    let tracks = Tracks::new(zones, warm, setup.stock.pull_bytes());
+    let tracks = Tracks::new(zones, warm, setup.stock.bytes());
 
     let guard = Guard::start().context("cannot watch the machine")?;
     let mut run = Run::new(setup, bench, tracks, before);

@@ -72,13 +72,14 @@ impl Containerd {
         Ok(())
     }
 
-    /// The order for an agent to pull through it.
-    pub(crate) fn order(&self, reference: String) -> ClientOrder {
+    /// The order for an agent to pull the image `reference` through it, whose manifest and configuration have `small_bytes`.
+    pub(crate) fn order(&self, reference: String, small_bytes: u64) -> ClientOrder {
         ClientOrder::Containerd {
             socket: self.socket(),
             hosts: self.directory.join("hosts"),
             content: self.directory.join("root/io.containerd.content.v1.content"),
             reference,
+            small_bytes,
         }
     }
 

@@ -79,15 +79,19 @@ impl Stock {
         Wanted { repository: REPOSITORY.into(), tag: TAG.into(), manifest: self.manifest.digest.clone(), only }
     }
 
-    /// The image's name in the registry at `host`.
-    pub(crate) fn reference(&self, host: &str) -> String {
+    /// Full name of the image in the registry at `host`.
+    pub(crate) fn reference(host: &str) -> String {
         format!("{host}/{REPOSITORY}:{TAG}")
     }
 
-    /// Body bytes of one whole pull of it by the agent's own client.
-    pub(crate) fn pull_bytes(&self) -> u64 {
-        let config = if self.only_layer { 0 } else { self.config.size };
-        config + self.layers.iter().map(|layer| layer.size).sum::<u64>()
+    /// Bytes of all layers.
+    pub(crate) fn bytes(&self) -> u64 {
+        self.layers.iter().map(|layer| layer.size).sum()
+    }
+
+    /// Bytes of the manifest and the configuration.
+    pub(crate) fn small_bytes(&self) -> u64 {
+        self.manifest.size + self.config.size
     }
 
     /// The largest layer.
@@ -120,9 +124,7 @@ fn config_of(layers: &[BlobName]) -> serde_json::Value {
 }
 
 fn manifest_of(config: &BlobName, layers: &[BlobName]) -> serde_json::Value {
-    let descriptor = |media_type: &str, blob: &BlobName| {
-        json!({ "mediaType": media_type, "digest": blob.digest, "size": blob.size })
-    };
+    let descriptor = |media_type: &str, blob: &BlobName| json!({ "mediaType": media_type, "digest": blob.digest, "size": blob.size });
     json!({
         "schemaVersion": 2,
         "mediaType": MANIFEST_TYPE,
@@ -290,7 +292,8 @@ mod tests {
             assert_eq!((digest_text(&Sha256::digest(&bytes)), bytes.len() as u64), (blob.digest.clone(), blob.size));
         }
         assert_eq!(stock.largest().size, 3 << 20);
-        assert_eq!(stock.pull_bytes(), sizes.iter().sum::<u64>() + stock.config.size);
+        assert_eq!(stock.bytes(), sizes.iter().sum::<u64>());
+        assert_eq!(stock.small_bytes(), stock.config.size + stock.manifest.size);
         assert_eq!(stock.wanted().only, None);
     }
 
@@ -312,7 +315,7 @@ mod tests {
         let directory = tempfile::tempdir().unwrap();
         let stock = block_on(Stock::make(directory.path(), &Content::Blob(1 << 20), 7)).unwrap();
         assert_eq!(stock.wanted().only.as_ref(), Some(stock.largest()));
-        assert_eq!(stock.pull_bytes(), 1 << 20);
+        assert_eq!(stock.bytes(), 1 << 20);
     }
 
     #[test]

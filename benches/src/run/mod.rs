@@ -28,6 +28,7 @@ use shoal_sim::scenario::Scenario;
 
 use crate::{
     network::Network,
+    report::Experiment,
     result::{MachineResult, Outcome, RunResult, UpstreamResult},
 };
 use bench::Setup;
@@ -35,11 +36,8 @@ use board::Board;
 use content::Stock;
 pub use preflight::{Lacking, check};
 use scratch::Scratch;
-use systems::System;
 pub use systems::BUILT_IN;
-
-/// How often a run that does not count is made again.
-const RETRIES: u32 = 2;
+use systems::System;
 
 /// What to run.
 #[derive(Clone, Debug)]
@@ -50,6 +48,8 @@ pub struct Plan {
     pub systems: Vec<SystemChoice>,
     /// Runs of each system in each scenario that are to count, at least 1.
     pub repeats: u32,
+    /// How often a run that does not count is made again.
+    pub retries: u32,
     /// Who pulls.
     pub client: ClientKind,
     /// The `shoal` to run.
@@ -82,35 +82,24 @@ pub enum ClientKind {
     Containerd,
 }
 
-/// A scenario with its runs, those that do not count among them.
-#[derive(Clone, Debug)]
-pub struct Series {
-    /// The scenario.
-    pub scenario: Scenario,
-    /// In the order in which they were made.
-    pub runs: Vec<RunResult>,
-}
-
-impl Series {
-    /// What failed: runs that could not be made, and pulls that did not end well and were not ended by a fault.
-    pub fn failures(&self) -> Vec<String> {
-        let mut failures = Vec::new();
-        for run in &self.runs {
-            let place = format!("{}, {}, repeat {}", self.scenario.name, run.system, run.repeat + 1);
-            if let Some(reason) = run.invalid.as_ref().filter(|_| run.nodes.is_empty()) {
-                failures.push(format!("{place}: {reason}"));
-            }
-            for node in run.nodes.iter().filter(|node| node.outcome == Outcome::Failed) {
-                let error = node.error.as_deref().unwrap_or("it did not begin");
-                failures.push(format!("{place}, node {}: {error}", node.node));
-            }
+/// What failed: runs that could not be made, and pulls that did not end well and were not ended by a fault.
+pub fn failures(experiment: &Experiment) -> Vec<String> {
+    let mut failures = Vec::new();
+    for run in &experiment.runs {
+        let place = format!("{}, {}, repeat {}", experiment.scenario.name, run.system, run.repeat + 1);
+        if let Some(reason) = run.invalid.as_ref().filter(|_| run.nodes.is_empty()) {
+            failures.push(format!("{place}: {reason}"));
         }
-        failures
+        for node in run.nodes.iter().filter(|node| node.outcome == Outcome::Failed) {
+            let error = node.error.as_deref().unwrap_or("it did not begin");
+            failures.push(format!("{place}, node {}: {error}", node.node));
+        }
     }
+    failures
 }
 
 /// Makes all runs of a plan. Dropping the future ends and removes whatever there is by then.
-pub async fn run(plan: &Plan) -> anyhow::Result<Vec<Series>> {
+pub async fn run(plan: &Plan) -> anyhow::Result<Vec<Experiment>> {
     let board = Board::new();
     for name in Network::remove_leftovers()? {
         board.say(&format!("removed {name}, which an invocation that was killed had left"));
@@ -135,7 +124,7 @@ struct Laboratory<'a> {
 }
 
 impl Laboratory<'_> {
-    async fn series(&mut self, number: usize, scenario: &Scenario) -> anyhow::Result<Series> {
+    async fn series(&mut self, number: usize, scenario: &Scenario) -> anyhow::Result<Experiment> {
         self.board.doing("making the content");
         let storage = self.scratch.create_dir(&format!("content-{number}"))?;
         let stock = Stock::make(&storage, &scenario.content, scenario.seed).await?;
@@ -151,7 +140,7 @@ impl Laboratory<'_> {
             }
         }
         std::fs::remove_dir_all(&storage).with_context(|| format!("cannot remove {}", storage.display()))?;
-        Ok(Series { scenario: scenario.clone(), runs })
+        Ok(Experiment { scenario: scenario.clone(), runs })
     }
 
     async fn until_it_counts(
@@ -162,13 +151,13 @@ impl Laboratory<'_> {
         repeat: u32,
         runs: &mut Vec<RunResult>,
     ) -> anyhow::Result<()> {
-        for attempt in 0..=RETRIES {
+        for attempt in 0..=self.plan.retries {
             let (name, of) = (&scenario.name, self.plan.repeats);
             self.board.doing(format!("{name}, {} nodes: {}, {} of {of}", scenario.nodes, system.name(), repeat + 1));
             let mut run = self.one(scenario, stock, system).await?;
             run.repeat = repeat;
             run.order = u32::try_from(runs.len()).unwrap_or(u32::MAX);
-            let again = run.invalid.is_some() && !run.nodes.is_empty() && attempt < RETRIES;
+            let again = run.invalid.is_some() && !run.nodes.is_empty() && attempt < self.plan.retries;
             if let Some(reason) = &run.invalid {
                 let then = if again { "; again" } else { "" };
                 self.board.say(&format!("{}, repeat {}, does not count: {reason}{then}", run.system, repeat + 1));

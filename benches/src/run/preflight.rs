@@ -60,7 +60,8 @@ pub fn check(plan: &Plan) -> Result<(), Lacking> {
             return Err(Lacking::Program { program, package });
         }
     }
-    let needs_shoal = plan.systems.iter().any(|choice| matches!(choice, SystemChoice::BuiltIn(name) if name.starts_with("shoal")));
+    let needs_shoal =
+        plan.systems.iter().any(|choice| matches!(choice, SystemChoice::BuiltIn(name) if name.starts_with("shoal")));
     if needs_shoal && !plan.shoal.is_file() {
         return Err(Lacking::Shoal(plan.shoal.clone()));
     }
@@ -124,6 +125,7 @@ mod tests {
             scenarios: vec![scenario],
             systems: vec![SystemChoice::BuiltIn("single".into())],
             repeats: 1,
+            retries: 0,
             client: ClientKind::Http,
             shoal: "/no/such/shoal".into(),
         }

@@ -81,10 +81,10 @@ mod tests {
         let alive = Scratch::create_in(place.path()).unwrap();
         let dead = Scratch::create_in(place.path()).unwrap();
         let left = dead.path().to_owned();
-        let Scratch { directory, _lock } = dead;
+        let Scratch { directory, _lock: lock } = dead;
         // As after a kill: the directory stays, the lock goes.
         let _ = directory.keep();
-        drop(_lock);
+        drop(lock);
         fs::create_dir(place.path().join("shoal-lab-new")).unwrap();
         fs::create_dir(place.path().join("other")).unwrap();
         assert_eq!(remove_leftovers_in(place.path()).unwrap(), [left]);

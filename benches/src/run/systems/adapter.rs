@@ -93,8 +93,7 @@ pub(super) struct Started {
 
 impl Adapter {
     pub(super) fn new(name: &str, executable: &Path) -> anyhow::Result<Self> {
-        let executable =
-            executable.canonicalize().with_context(|| format!("cannot find {}", executable.display()))?;
+        let executable = executable.canonicalize().with_context(|| format!("cannot find {}", executable.display()))?;
         Ok(Self { name: name.to_owned(), executable })
     }
 }
@@ -115,13 +114,13 @@ impl System for Adapter {
         let (mut starter, answer) = call(&self.executable, "start", stage.directory, &task)?;
         // The starter may stay, as the parent of what it started: its answer is what is waited for.
         let answer = answered(&mut starter, &answer, stage.scenario.nodes as usize).await;
-        let started =
+        let called =
             Started { executable: self.executable.clone(), directory: stage.directory.to_owned(), task, starter };
         let answer = match answer {
             Ok(answer) => answer,
             Err(error) => {
                 // Whatever it has started by then is to be stopped as well; the first error is the one to tell.
-                started.stop().await.ok();
+                called.stop().await.ok();
                 return Err(error);
             }
         };
@@ -132,7 +131,7 @@ impl System for Adapter {
             ranges_at_once: answer.ranges_at_once,
         };
         let mut running = Running::without_processes(answer.endpoints.iter().map(door).collect());
-        running.adapter = Some(started);
+        running.adapter = Some(called);
         Ok(running)
     }
 }
@@ -200,7 +199,8 @@ async fn answered(starter: &mut Process, answer: &Path, nodes: usize) -> anyhow:
 }
 
 fn understood(text: &str, nodes: usize) -> anyhow::Result<Answer> {
-    let answer: Answer = serde_json::from_str(text).context("expected one line {\"endpoints\": [\"10.0.0.1:80\", ...]}")?;
+    let answer: Answer =
+        serde_json::from_str(text).context("expected one line {\"endpoints\": [\"10.0.0.1:80\", ...]}")?;
     ensure!(answer.endpoints.len() == nodes, "{} endpoints for {nodes} nodes", answer.endpoints.len());
     ensure!((1..=RANGES_MAX).contains(&answer.ranges_at_once), "ranges_at_once must be 1 to {RANGES_MAX}");
     Ok(answer)

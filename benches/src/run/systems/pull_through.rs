@@ -15,6 +15,8 @@ use crate::{
     },
 };
 
+/// Name of the system.
+const NAME: &str = "pull-through";
 /// Port of the cache.
 const PORT: u16 = 5000;
 
@@ -25,7 +27,7 @@ pub(super) struct PullThrough;
 #[async_trait(?Send)]
 impl System for PullThrough {
     fn name(&self) -> &str {
-        "pull-through"
+        NAME
     }
 
     fn keeps_content(&self) -> bool {
