@@ -85,15 +85,26 @@ fn zones(zones: usize, each: usize, uplink: f64, mib: u64, change: fn(&mut CoreC
     format!("{ratio:.3} ({:.3})", most(pulls.iter().map(Pull::crossed)))
 }
 
+fn tables_are_wanted() -> bool {
+    std::env::var_os("SHOAL_TUNING").is_some()
+}
+
 #[test]
-fn the_tables_of_the_tuning_document() {
-    if std::env::var_os("SHOAL_TUNING").is_none() {
+fn the_table_of_cold_starts() {
+    if !tables_are_wanted() {
         return;
     }
     println!("| parameter | 2 nodes | 8 nodes | 16 nodes | 50 nodes |\n|---|---|---|---|---|");
     for &(name, change) in COLD_STARTS {
         let cells = [(2, 256), (8, 256), (16, 256), (50, 50)].map(|(nodes, mib)| cold_start(nodes, mib, change));
         println!("| {name} | {} |", cells.join(" | "));
+    }
+}
+
+#[test]
+fn the_table_of_zones() {
+    if !tables_are_wanted() {
+        return;
     }
     println!(
         "| parameter | 4 zones of 4, uplink 2 | the same, uplink 1 | 5 of 3, 1 | 16 of 16, 2 |\n|---|---|---|---|---|"
@@ -102,6 +113,13 @@ fn the_tables_of_the_tuning_document() {
         let settings = [(4, 4, 2.0, 256), (4, 4, 1.0, 256), (5, 3, 1.0, 256), (16, 16, 2.0, 32)];
         let cells = settings.map(|(count, each, uplink, mib)| zones(count, each, uplink, mib, change));
         println!("| {name} | {} |", cells.join(" | "));
+    }
+}
+
+#[test]
+fn the_table_of_images() {
+    if !tables_are_wanted() {
+        return;
     }
     println!("| parameter | 20 layers, 8 nodes |\n|---|---|");
     for &(name, change) in IMAGES {
