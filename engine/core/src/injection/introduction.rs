@@ -55,7 +55,7 @@ struct Zone {
 /// A member that wants pieces.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 struct Wanter {
-    /// Whether it has at least half of what the first of its zone has. One that has less is slow or new, and no gateway.
+    /// Whether it has at least a quarter of what the first of its zone has. One that has less is slow or new, and no gateway.
     keeps_up: bool,
     score: u64,
     member: MemberId,
@@ -67,7 +67,7 @@ impl Zone {
     fn sort(&mut self) {
         let most = self.wanters.iter().map(|wanter| wanter.pieces).max().unwrap_or(0);
         for wanter in &mut self.wanters {
-            wanter.keeps_up = wanter.pieces + HEAD_START >= most / 2;
+            wanter.keeps_up = wanter.pieces + HEAD_START >= most / 4;
         }
         self.wanters.sort_unstable();
         self.able = self.wanters.iter().filter(|wanter| wanter.keeps_up).count().min(GATEWAYS_PER_ZONE);
