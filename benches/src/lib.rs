@@ -6,6 +6,7 @@
 
 pub mod agent;
 pub mod guard;
+pub mod local;
 pub mod micro;
 pub mod network;
 pub mod process;

@@ -29,6 +29,7 @@ use crate::{
     clock::Clock,
     config::EngineConfig,
     identity::random_u64,
+    memory::PieceMemory,
     metrics::Metrics,
     net::peers::Peers,
     pool::Pool,
@@ -57,6 +58,7 @@ struct Inner {
     listen: SocketAddr,
     spool: Arc<Spool>,
     pool: Pool,
+    memory: Arc<PieceMemory>,
     metrics: Arc<Metrics>,
     seeds: Arc<Seeds>,
     inputs: mpsc::Sender<Input>,
@@ -233,7 +235,7 @@ impl Engine {
         if self.inner.stopping.load(Relaxed) {
             return Err(BlobError::Stopping);
         }
-        Ok(BlobReader::new(reading, self.inner.pool.clone(), range))
+        Ok(BlobReader::new(reading, self.inner.pool.clone(), self.inner.memory.clone(), range))
     }
 
     /// Size of a blob that this node holds complete and verified.
@@ -290,6 +292,7 @@ impl Inner {
             listen: stack.socket.address(),
             spool: stack.spool.clone(),
             pool: stack.pool.clone(),
+            memory: stack.memory.clone(),
             metrics: stack.metrics.clone(),
             seeds,
             inputs: stack.inputs.clone(),

@@ -16,6 +16,7 @@ use tokio::{sync::watch, time::timeout};
 use crate::{
     identity::Identity,
     limit::Limiter,
+    memory::{Gathering, PieceBytes},
     net::transfer::store::{Outcome, Store, Warrant},
     spool::blob::Blob,
     tasks::Tasks,
@@ -114,16 +115,19 @@ impl Leases {
         let mut source = Source { stream: opened, rest: Bytes::new() };
         let mut piece = run.first;
         while piece.0 < *cut.borrow() && blob.geometry().contains(piece) {
-            let mut bytes = Vec::new();
+            let mut gathering = tokio::select! {
+                gathering = self.store.memory.gather(blob.geometry().len(piece)) => gathering,
+                () = until_cut(&mut cut, piece.0) => return Ok(()),
+            };
             let gathered = tokio::select! {
-                gathered = self.gather(&mut source, blob.geometry().len(piece), &mut bytes) => gathered.map(Some),
+                gathered = self.gather(&mut source, &mut gathering) => gathered.map(Some),
                 () = until_cut(&mut cut, piece.0) => Ok(None),
             };
             let Some(()) = gathered.map_err(FetchFailure::Upstream)? else {
-                self.store.metrics.duplicate_received_bytes.add(bytes.len() as u64);
+                self.store.metrics.duplicate_received_bytes.add(gathering.filled());
                 return Ok(());
             };
-            self.keep(run, &blob, piece, bytes).await?;
+            self.keep(run, &blob, piece, gathering.finish()).await?;
             piece.0 += 1;
         }
         Ok(())
@@ -148,11 +152,9 @@ impl Leases {
         Ok(body.stream)
     }
 
-    /// Fills `bytes` with the next `length` bytes of the body, at the pace of the download limit.
-    async fn gather(&self, source: &mut Source, length: u64, bytes: &mut Vec<u8>) -> Result<(), UpstreamFailure> {
-        let length = usize::try_from(length).map_err(|_| UpstreamFailure::Unavailable)?;
-        bytes.reserve_exact(length);
-        while bytes.len() < length {
+    /// Fills a piece with the next bytes of the body, at the pace of the download limit.
+    async fn gather(&self, source: &mut Source, gathering: &mut Gathering) -> Result<(), UpstreamFailure> {
+        while gathering.missing() > 0 {
             if source.rest.is_empty() {
                 let next = timeout(STALL, source.stream.next()).await.map_err(|_| UpstreamFailure::Unavailable)?;
                 source.rest = next.unwrap_or(Err(UpstreamFailure::Unavailable))?;
@@ -160,20 +162,23 @@ impl Leases {
                 self.store.metrics.upstream_received_bytes.add(received);
                 self.limiter.take(received, Urgency::Bulk).await;
             }
-            let part = source.rest.len().min(length - bytes.len());
-            bytes.extend_from_slice(&source.rest[..part]);
-            source.rest.advance(part);
+            let copied = gathering.copy_from(&source.rest);
+            source.rest.advance(copied);
         }
         Ok(())
     }
 
-    async fn keep(&self, run: &Run, blob: &Arc<Blob>, piece: PieceIndex, bytes: Vec<u8>) -> Result<(), FetchFailure> {
-        let length = bytes.len() as u64;
-        let (outcome, bytes) = self.store.put(blob, piece, bytes, Warrant::Own(self.identity.clone())).await;
-        match outcome {
+    async fn keep(
+        &self,
+        run: &Run,
+        blob: &Arc<Blob>,
+        piece: PieceIndex,
+        bytes: PieceBytes,
+    ) -> Result<(), FetchFailure> {
+        match self.store.put(blob, piece, &bytes, Warrant::Own(self.identity.clone())).await {
             Outcome::Stored(new) => {
                 if !new {
-                    self.store.metrics.duplicate_received_bytes.add(length);
+                    self.store.metrics.duplicate_received_bytes.add(bytes.len());
                 }
                 let stored = Input::LeasePiece { lease: run.lease, digest: run.digest, piece };
                 self.store.tell(blob, piece, bytes, stored).await;

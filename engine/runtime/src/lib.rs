@@ -13,6 +13,7 @@ pub mod engine;
 mod identity;
 mod lease;
 mod limit;
+mod memory;
 mod metrics;
 mod net;
 mod pool;

@@ -15,11 +15,9 @@ use shoal_wire::geometry::PieceIndex;
 
 use crate::{
     engine::BlobError,
+    memory::{CHUNK_BYTES, PieceMemory},
     pool::Pool,
-    spool::{
-        blob::{READ_BYTES, read_at},
-        interest::Reading,
-    },
+    spool::interest::Reading,
 };
 
 /// Verified bytes of a blob, or of a part of it, in order and in chunks of at most 256 KiB. A piece's bytes leave as
@@ -33,6 +31,7 @@ pub struct BlobReader {
 struct Cursor {
     reading: Reading,
     pool: Pool,
+    memory: Arc<PieceMemory>,
     range: Range<u64>,
     /// Whether it reads a part, whose pieces are demanded before others.
     part: bool,
@@ -41,11 +40,11 @@ struct Cursor {
 
 impl BlobReader {
     /// A reader of `range`, which lies within the blob, or of everything.
-    pub(crate) fn new(reading: Reading, pool: Pool, range: Option<Range<u64>>) -> Self {
+    pub(crate) fn new(reading: Reading, pool: Pool, memory: Arc<PieceMemory>, range: Option<Range<u64>>) -> Self {
         let size = reading.blob().geometry().size();
         let part = range.as_ref().is_some_and(|range| *range != (0..size));
         let range = range.unwrap_or(0..size);
-        let cursor = Cursor { reading, pool, range, part, file: None };
+        let cursor = Cursor { reading, pool, memory, range, part, file: None };
         let chunks = stream::unfold(Some(cursor), |cursor| async {
             let mut cursor = cursor?;
             match cursor.next().await {
@@ -66,12 +65,22 @@ impl Cursor {
         let piece = geometry.piece_at(self.range.start);
         let demand = self.part.then(|| piece.0..geometry.piece_at(self.range.end - 1).0 + 1);
         self.wait_for(piece, demand).await?;
-        let offset = self.range.start;
-        let length = self.range.end.min(geometry.range(piece).end).min(offset + READ_BYTES) - offset;
-        let (blob, open) = (self.reading.blob().clone(), self.file.clone());
+        let within = geometry.range(piece);
+        let (offset, end) = (self.range.start, self.range.end.min(within.end));
+        let digest = self.reading.blob().digest();
+        let bytes = match self.memory.recent_part(digest, piece, offset - within.start, end - offset) {
+            Some(bytes) => bytes,
+            None => self.read_file(offset, (end - offset).min(CHUNK_BYTES as u64)).await?,
+        };
+        self.range.start += bytes.len() as u64;
+        Ok(Some(bytes))
+    }
+
+    async fn read_file(&mut self, offset: u64, length: u64) -> Result<Bytes, BlobError> {
+        let (blob, open, memory) = (self.reading.blob().clone(), self.file.clone(), self.memory.clone());
         let job = move || {
             let file = open.map_or_else(|| blob.file(), Ok);
-            let read = file.and_then(|file| read_at(&file, offset, length).map(|bytes| (file, bytes)));
+            let read = file.and_then(|file| memory.read_at(&file, offset, length).map(|bytes| (file, bytes)));
             read.inspect_err(|error| blob.lose_for(error))
         };
         let read = self.pool.run(job).await.and_then(|read| read);
@@ -79,8 +88,7 @@ impl Cursor {
         let failure = |error: std::io::Error| self.reading.ended().unwrap_or(BlobError::Store(error.to_string()));
         let (file, bytes) = read.map_err(failure)?;
         self.file = Some(file);
-        self.range.start += length;
-        Ok(Some(bytes))
+        Ok(bytes)
     }
 
     /// Waits until `piece` may be read. A blob of an earlier life is checked now rather than in its turn.

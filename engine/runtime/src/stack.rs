@@ -12,6 +12,7 @@ use crate::{
     identity::Identity,
     lease::Leases,
     limit::Limiter,
+    memory::PieceMemory,
     metrics::Metrics,
     net::{
         endpoint,
@@ -38,6 +39,7 @@ const INPUTS_MAX: usize = 1024;
 pub(crate) struct Stack {
     pub(crate) tasks: Tasks,
     pub(crate) pool: Pool,
+    pub(crate) memory: Arc<PieceMemory>,
     pub(crate) metrics: Arc<Metrics>,
     pub(crate) table: Arc<PeerTable>,
     pub(crate) ring: KeyRing,
@@ -73,10 +75,12 @@ impl Stack {
         let tasks = Tasks::default();
         let pool = Pool::new(tasks.tracker().clone());
         let metrics = Arc::<Metrics>::default();
-        let (directory, limit, counters) = (config.data_dir.clone(), config.spool_bytes, metrics.clone());
+        let memory = Arc::<PieceMemory>::default();
+        let (directory, limit) = (config.data_dir.clone(), config.spool_bytes);
+        let (pieces, counters) = (memory.clone(), metrics.clone());
         let opened = pool.run(move || {
             let identity = Identity::open(&directory)?;
-            Ok((identity, Spool::open(&directory, limit, counters)?))
+            Ok((identity, Spool::open(&directory, limit, pieces, counters)?))
         });
         let (identity, spool) = opened.await.map_err(|error| StartError::Other(error.to_string()))??;
         let (identity, spool) = (Arc::new(identity), Arc::new(spool));
@@ -88,6 +92,7 @@ impl Stack {
         let uploads = Arc::new(Uploads {
             spool: spool.clone(),
             pool: pool.clone(),
+            memory: memory.clone(),
             identity: identity.clone(),
             limiter: Limiter::new(config.upload_bytes_per_s),
             metrics: metrics.clone(),
@@ -98,6 +103,7 @@ impl Stack {
         let store = Arc::new(Store {
             spool: spool.clone(),
             pool: pool.clone(),
+            memory: memory.clone(),
             metrics: metrics.clone(),
             inputs: inputs.clone(),
         });
@@ -105,8 +111,21 @@ impl Stack {
         let downloads = Arc::new(Downloads::new(store.clone(), table.clone(), limiter.clone(), tasks.clone()));
         let leases = Arc::new(Leases::new(store.clone(), upstream, identity, limiter, tasks.clone()));
         let ring = KeyRing::new(&config.secret, &[]);
-        let stack =
-            Self { tasks, pool, metrics, table, ring, socket, spool, peers, uploads, downloads, leases, inputs };
+        let stack = Self {
+            tasks,
+            pool,
+            memory,
+            metrics,
+            table,
+            ring,
+            socket,
+            spool,
+            peers,
+            uploads,
+            downloads,
+            leases,
+            inputs,
+        };
         Ok(Opened { stack, events: Events { inputs: received, gossip }, port_closed: closed })
     }
 }

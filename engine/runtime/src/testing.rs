@@ -1,8 +1,9 @@
 //! What several tests of this crate need.
 
-use std::{net::SocketAddr, ops::Range, sync::Arc};
+use std::{net::SocketAddr, ops::Range, os::unix::fs::FileExt, sync::Arc};
 
 use async_trait::async_trait;
+use futures_util::FutureExt;
 use sha2::{Digest as _, Sha256};
 use shoal_core::{
     config::CoreConfig,
@@ -18,6 +19,8 @@ use tempfile::TempDir;
 
 use crate::{
     config::{ClusterSecret, EngineConfig},
+    memory::{PieceBytes, PieceMemory},
+    spool::blob::Blob,
     stack::{Events, Opened, Stack},
     upstream::{Upstream, UpstreamBody, UpstreamSource},
 };
@@ -101,4 +104,20 @@ pub(crate) fn piece_of(content: &[u8], piece: PieceIndex) -> Vec<u8> {
     let range = Geometry::of(content.len() as u64).expect("a small blob").range(piece);
     let index = |offset| usize::try_from(offset).expect("a small blob");
     content[index(range.start)..index(range.end)].to_vec()
+}
+
+/// Bytes that were gathered as a piece.
+pub(crate) fn gathered(bytes: &[u8]) -> PieceBytes {
+    let memory = Arc::<PieceMemory>::default();
+    let mut gathering = memory.gather(bytes.len() as u64).now_or_never().expect("new memory has room");
+    gathering.copy_from(bytes);
+    gathering.finish()
+}
+
+/// What a blob's file has where `piece` belongs.
+pub(crate) fn on_disk(blob: &Blob, piece: PieceIndex) -> Vec<u8> {
+    let range = blob.geometry().range(piece);
+    let mut bytes = vec![0; usize::try_from(range.end - range.start).expect("a small piece")];
+    blob.file().expect("the file").read_exact_at(&mut bytes, range.start).expect("read");
+    bytes
 }

@@ -107,10 +107,12 @@ fn steps(times: &[f64]) -> Vec<(f64, f64)> {
 fn labels<'a>(frame: &Frame, curves: &'a [Curve]) -> Vec<Label<'a>> {
     let mut sorted: Vec<&Curve> = curves.iter().collect();
     sorted.sort_by(|left, right| middle(left).total_cmp(&middle(right)));
-    let gap = pixels(frame.vertical.len() as f64 / (sorted.len() + 1) as f64);
+    // Below the level at which all but a few are done, where curves of clusters with slow nodes run flat.
+    let (top, room) = (0.2, 0.75);
     let mut labels = Vec::new();
-    for (position, curve) in (1_i32..).zip(&sorted) {
-        let height = frame.vertical.start + position * gap;
+    for (position, curve) in (1_u32..).zip(&sorted) {
+        let down = top + room * f64::from(position) / (sorted.len() + 1) as f64;
+        let height = frame.vertical.start + pixels(down * frame.vertical.len() as f64);
         let share = f64::from(frame.vertical.end - height) / frame.vertical.len() as f64;
         let across = |curve: &Curve| frame.place((at_share(curve, share), 0.0)).0;
         let mut crossings: Vec<i32> = sorted.iter().map(|curve| across(curve)).collect();

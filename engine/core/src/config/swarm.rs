@@ -7,7 +7,8 @@ use std::time::Duration;
 pub struct SwarmConfig {
     /// Pieces sent at once. Admission matters more than piece policy: few at once finish early and can be passed on.
     pub upload_slots: usize,
-    /// Requests that wait for a slot; further ones are refused.
+    /// Requests that wait for a slot; further ones are refused. One that waits at a busy peer could be served by another;
+    /// what a reader waits for has a place more.
     pub upload_backlog: usize,
     /// Refused members that are told when a slot frees.
     pub refused_max: usize,
@@ -55,7 +56,7 @@ impl Default for SwarmConfig {
     fn default() -> Self {
         Self {
             upload_slots: 4,
-            upload_backlog: 1,
+            upload_backlog: 0,
             refused_max: 256,
             requests_max: 4,
             neighbours: 16,

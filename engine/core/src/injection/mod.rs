@@ -285,15 +285,25 @@ mod tests {
     }
 
     #[test]
-    fn leases_are_disjoint_ascending_and_cover_the_blob() {
+    fn the_first_piece_is_leased_alone_and_then_disjoint_ascending_runs_cover_the_blob() {
         let (mut injection, mut outbox) = bench();
         announce(&mut injection, &mut outbox, 0, member(1), digest(1));
-        let mut next = 0;
-        for (to, message) in sent(&mut outbox) {
-            if let ControlMessage::Lease { first, count, .. } = message {
-                assert_eq!((to, first.0), (member(1), next));
-                next += count;
-            }
+        let leases = |outbox: &mut Outbox| -> Vec<_> {
+            let lease = |(to, message)| match message {
+                ControlMessage::Lease { lease, first, count, .. } => Some((to, lease, first.0, count)),
+                _ => None,
+            };
+            sent(outbox).into_iter().filter_map(lease).collect()
+        };
+        let opening = leases(&mut outbox);
+        assert_eq!(opening.len(), 1);
+        let (holder, lease, first, count) = opening[0];
+        assert_eq!((holder, first, count), (member(1), 0, 1));
+        injection.handle_progress(Time::ZERO, &mut outbox, holder, &digest(1), lease, PieceIndex(1));
+        let mut next = 1;
+        for (to, _, first, count) in leases(&mut outbox) {
+            assert_eq!((to, first), (member(1), next));
+            next += count;
         }
         assert_eq!(next, 4);
     }

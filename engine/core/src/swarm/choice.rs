@@ -61,7 +61,7 @@ impl Chooser<'_> {
             .copied()
             .find(|&piece| is_missing(blob, piece) && self.sources(blob, &reach, piece).next().is_some());
         // Others wait for what only this node may bring into the zone.
-        let piece = if let Some(piece) = demanded {
+        let piece = if let Some(piece) = demanded.or_else(|| self.first_piece(blob, &reach)) {
             piece
         } else {
             let crossing = if may_cross { self.crossing(blob, &reach) } else { None };
@@ -69,6 +69,12 @@ impl Chooser<'_> {
         };
         let from = self.source(blob, &reach, piece, None)?;
         Some(Choice { piece, from, is_demanded: demanded.is_some() })
+    }
+
+    /// The first piece, where it is missing and to be had: readers have nothing before it.
+    fn first_piece(&self, blob: &Blob, reach: &Reach<'_>) -> Option<PieceIndex> {
+        let first = PieceIndex(0);
+        (is_missing(blob, first) && self.sources(blob, reach, first).next().is_some()).then_some(first)
     }
 
     /// A second source for a piece that `not_from` is slow to deliver.

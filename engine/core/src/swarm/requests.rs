@@ -24,13 +24,20 @@ const HEDGE_ANY: u32 = 5;
 impl Swarm {
     /// Asks for pieces while there are free requests and pieces to be had.
     pub(super) fn make_requests(&mut self, around: &mut Surroundings<'_>) {
-        while self.transfers.len() < self.config.requests_max {
+        while self.transfers.len() < self.requests_max() {
             let Some((digest, choice)) = self.choose(around.now) else { break };
             let urgency = if choice.is_demanded { Urgency::OnDemand } else { Urgency::Bulk };
             self.request(around, &digest, choice.piece, choice.from, urgency);
         }
         self.repeat_slow(around);
         self.plan_requests(around.now);
+    }
+
+    /// Requests at once. What this node fetches from the upstream takes their place: it comes in over the same link, and
+    /// would get less of it the more peers send at the same time, while the upstream idles.
+    fn requests_max(&self) -> usize {
+        let wanted = self.blobs.values().filter(|blob| blob.is_wanted()).count().max(1);
+        self.config.requests_max.saturating_sub(self.holding.len() / wanted).max(2)
     }
 
     /// The next request over all blobs: what readers wait for, then the blob with the fewest pieces on their way.
@@ -170,7 +177,7 @@ impl Swarm {
     /// Asks a second peer for pieces that the first is slow to deliver: where nothing else is left to ask for, where a
     /// reader waits, or where the first is far behind. (Endgame, BEP 3; the tail at scale, Dean and Barroso 2013.)
     fn repeat_slow(&mut self, around: &mut Surroundings<'_>) {
-        let idle = self.transfers.len() < self.config.requests_max;
+        let idle = self.transfers.len() < self.requests_max();
         let late: Vec<_> = self
             .transfers
             .iter()
@@ -178,7 +185,7 @@ impl Swarm {
             .map(|(_, transfer)| *transfer)
             .collect();
         for transfer in late {
-            if self.transfers.len() > self.config.requests_max {
+            if self.transfers.len() > self.requests_max() {
                 return;
             }
             self.repeat(around, &transfer);
@@ -216,7 +223,7 @@ impl Swarm {
 
     /// Plans the next look: when a transfer stalls or is late, or when a peer that is left alone may be asked again.
     fn plan_requests(&mut self, now: Time) {
-        let idle = self.transfers.len() < self.config.requests_max;
+        let idle = self.transfers.len() < self.requests_max();
         let stalls = self.transfers.iter().map(|(_, transfer)| self.transfers.stalls_at(transfer, &self.config));
         let hedges = self
             .transfers

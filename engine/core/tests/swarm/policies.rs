@@ -23,32 +23,50 @@ fn median(mut values: Vec<f64>) -> f64 {
 
 const SEEDS: u64 = 5;
 
+/// One way to set the parameters.
+type Variation = (&'static str, fn(&mut CoreConfig));
+
+/// `SHOAL_ROWS=<n>` takes the first n rows only.
+const COLD_STARTS: &[Variation] = &[
+    ("the defaults", |_| {}),
+    ("4 slots, 1 waits", |config| config.swarm.upload_backlog = 1),
+    ("2 slots, 3 wait", |config| (config.swarm.upload_slots, config.swarm.upload_backlog) = (2, 3)),
+    ("2 slots, 2 wait", |config| (config.swarm.upload_slots, config.swarm.upload_backlog) = (2, 2)),
+    ("3 slots, 2 wait", |config| (config.swarm.upload_slots, config.swarm.upload_backlog) = (3, 2)),
+    ("1 slot, 3 wait", |config| (config.swarm.upload_slots, config.swarm.upload_backlog) = (1, 3)),
+    ("3 slots, 1 waits, 3 requests", |config| {
+        (config.swarm.upload_slots, config.swarm.upload_backlog, config.swarm.requests_max) = (3, 1, 3);
+    }),
+    ("2 leases", |config| (config.injection.leases_start, config.injection.leases_max) = (2, 2)),
+    ("6 leases", |config| (config.injection.leases_start, config.injection.leases_max) = (6, 6)),
+    ("runs of 0.25 s", |config| config.injection.run_time = Duration::from_millis(250)),
+    ("have-maps every 5 ms", |config| config.swarm.have_interval = Duration::from_millis(5)),
+    ("window of 8 pieces", |config| config.swarm.window_pieces = 8),
+    ("window of 128 pieces", |config| config.swarm.window_pieces = 128),
+];
+
 #[test]
-fn cold_starts_by_number_of_nodes() {
+fn cold_starts() {
     if !tables() {
         return;
     }
-    for (nodes, mib) in [(2, 256), (4, 256), (8, 256), (16, 256), (32, 256), (8, 50), (50, 50)] {
-        let mut ratios = Vec::new();
-        let (mut first, mut copies, mut duplicates) = (0.0f64, 0.0f64, 0);
-        for seed in 0..SEEDS {
-            let pull = Pull::finish(setting(nodes), mib * MIB, seed);
-            let pieces = f64::from(pull.world.geometry(&pull.digest).pieces());
-            let granular = pull.link_s() * (1.0 + f64::from(nodes.ilog2()) / pieces);
-            ratios.push(pull.makespan() / granular);
-            first = first.max(pull.first_byte());
-            copies = copies.max(pull.copies());
-            duplicates = duplicates.max(pull.world.duplicates);
+    let rows = std::env::var("SHOAL_ROWS").map_or(usize::MAX, |rows| rows.parse().expect("SHOAL_ROWS is a number"));
+    for &(name, change) in COLD_STARTS.iter().take(rows) {
+        let mut cells = vec![name.to_owned()];
+        for (nodes, mib) in [(2, 256), (4, 256), (8, 256), (16, 256), (32, 256), (50, 50)] {
+            let mut runs = Vec::new();
+            for seed in 0..SEEDS {
+                let mut setting = setting(nodes);
+                change(&mut setting.config);
+                let pull = Pull::finish(setting, mib * MIB, seed);
+                runs.push((pull.makespan() / pull.granular_s(), pull.first_byte()));
+            }
+            let first = runs.iter().map(|run| run.1).fold(0.0, f64::max);
+            cells.push(format!("{:.3} ({first:.2})", median(runs.into_iter().map(|run| run.0).collect())));
         }
-        println!(
-            "{nodes} nodes {mib} MiB: {:.3} x granular {ratios:.3?}, first byte {first:.2} s, copies {copies:.3}, duplicates {duplicates}",
-            median(ratios.clone())
-        );
+        println!("| {} |", cells.join(" | "));
     }
 }
-
-/// One way to set the parameters.
-type Variation = (&'static str, fn(&mut CoreConfig));
 
 const ZONES: &[Variation] = &[
     ("the defaults", |_| {}),
@@ -151,43 +169,53 @@ fn rolling() {
     }
 }
 
+/// Layers of an image in KiB, most of them small.
+const LAYERS: [u64; 20] =
+    [32, 64, 4, 120, 500, 2_000, 40, 12, 8_000, 300, 1_500, 30_000, 90, 700, 20, 60_000, 250, 4_000, 16, 25_000];
+
+/// Eight nodes pull the image, three layers at a time: time over the bound, and upstream copies.
+fn image(change: fn(&mut CoreConfig), seed: u64) -> (f64, f64) {
+    let mut setting = setting(8);
+    change(&mut setting.config);
+    let mut world = World::new(setting, seed);
+    world.form();
+    let layers: Vec<_> = LAYERS.iter().map(|kib| world.blob(kib * 1024)).collect();
+    let start = world.now;
+    let mut next = [0; 8];
+    let all = |world: &World| world.members.iter().map(|member| member.finished.len()).sum::<usize>();
+    while all(&world) < 8 * layers.len() {
+        for (node, next) in next.iter_mut().enumerate() {
+            while *next < layers.len() && *next - world.members[node].finished.len() < 3 {
+                world.want(node, layers[*next]);
+                *next += 1;
+            }
+        }
+        let before = all(&world);
+        let more = world.run_until(Duration::from_secs(60), |world| all(world) > before);
+        assert!(more, "seed {seed}: nothing happens after {before} layers");
+    }
+    let bytes = (LAYERS.iter().sum::<u64>() * 1024) as f64;
+    (world.now.since(start).as_secs_f64() / (bytes / LINK), world.upstream_bytes as f64 / bytes)
+}
+
 #[test]
 fn images() {
     if !tables() {
         return;
     }
-    let kib =
-        [32, 64, 4, 120, 500, 2_000, 40, 12, 8_000, 300, 1_500, 30_000, 90, 700, 20, 60_000, 250, 4_000, 16, 25_000];
-    let mut ratios = Vec::new();
-    for seed in 0..SEEDS {
-        let mut world = World::new(setting(8), seed);
-        world.form();
-        let layers: Vec<_> = kib.iter().map(|kib| world.blob(kib * 1024)).collect();
-        let start = world.now;
-        let mut next = [0; 8];
-        loop {
-            for node in 0..8 {
-                let done = |world: &World, layer: usize| world.members[node].finished.contains_key(&layers[layer]);
-                while next[node] < 20 && (0..next[node]).filter(|&layer| !done(&world, layer)).count() < 3 {
-                    world.want(node, layers[next[node]]);
-                    next[node] += 1;
-                }
-            }
-            let all = |world: &World| world.members.iter().map(|member| member.finished.len()).sum::<usize>();
-            let before = all(&world);
-            if before == 160 {
-                break;
-            }
-            assert!(
-                world.run_until(Duration::from_secs(60), |world| all(world) > before),
-                "seed {seed}: stuck at {before}"
-            );
-        }
-        let bytes = kib.iter().sum::<u64>() * 1024;
-        ratios.push(world.now.since(start).as_secs_f64() / (bytes as f64 / LINK));
-        if seed == 0 {
-            println!("copies {:.3}, duplicates {}", world.upstream_bytes as f64 / bytes as f64, world.duplicates);
-        }
+    const IMAGES: &[Variation] = &[
+        ("the defaults", |_| {}),
+        ("1 waits", |config| config.swarm.upload_backlog = 1),
+        ("no opening", |config| config.injection.opening_max = Duration::ZERO),
+        ("1 waits, no opening", |config| (config.swarm.upload_backlog, config.injection.opening_max) = (1, Duration::ZERO)),
+        ("requests 6", |config| config.swarm.requests_max = 6),
+        ("requests 8", |config| config.swarm.requests_max = 8),
+        ("runs .5", |config| config.injection.run_time = Duration::from_millis(500)),
+        ("leases 2", |config| config.injection.leases_start = 2),
+    ];
+    for &(name, change) in IMAGES {
+        let runs: Vec<_> = (0..SEEDS).map(|seed| image(change, seed)).collect();
+        let copies = runs.iter().map(|run| run.1).fold(0.0, f64::max);
+        println!("| {name} | {:.3} ({copies:.3}) |", median(runs.into_iter().map(|run| run.0).collect()));
     }
-    println!("20 layers, 8 nodes: {:.3} {ratios:.3?}", median(ratios.clone()));
 }

@@ -61,6 +61,12 @@ impl Pull {
         self.size as f64 / LINK
     }
 
+    /// The bound where pieces travel whole.
+    pub(crate) fn granular_s(&self) -> f64 {
+        let pieces = f64::from(self.world.geometry(&self.digest).pieces());
+        self.link_s() * (1.0 + f64::from(self.world.members.len().ilog2()) / pieces)
+    }
+
     /// Seconds after which the last node had the first piece.
     pub(crate) fn first_byte(&self) -> f64 {
         let begun = self.world.members.iter().map(|member| member.begun[&self.digest]);

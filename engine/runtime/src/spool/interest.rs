@@ -177,6 +177,9 @@ impl Drop for Reading {
         state.interest.readers -= 1;
         let demanded = state.interest.demands.remove(&self.id).is_some();
         let last = state.interest.readers == 0;
+        if last && state.phase == Phase::Verified {
+            self.blob.memory.forget(self.blob.digest());
+        }
         drop(state);
         if last || demanded {
             self.blob.news.tell(&self.blob);

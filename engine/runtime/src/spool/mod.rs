@@ -26,9 +26,10 @@ use shoal_wire::{digest::Digest, geometry::Geometry};
 
 use crate::{
     engine::{BlobError, StartError},
+    memory::PieceMemory,
     metrics::Metrics,
     spool::{
-        blob::Blob,
+        blob::{Blob, Shared},
         interest::{News, Reading},
     },
     upstream::UpstreamSource,
@@ -44,6 +45,7 @@ pub(crate) struct Spool {
     blobs: Mutex<HashMap<Digest, Arc<Blob>>>,
     uses: AtomicU64,
     news: Arc<News>,
+    memory: Arc<PieceMemory>,
     metrics: Arc<Metrics>,
 }
 
@@ -53,7 +55,12 @@ impl Spool {
     ///
     /// # Errors
     /// The directory cannot be made, read or written.
-    pub(crate) fn open(data_dir: &Path, limit_bytes: u64, metrics: Arc<Metrics>) -> Result<Self, StartError> {
+    pub(crate) fn open(
+        data_dir: &Path,
+        limit_bytes: u64,
+        memory: Arc<PieceMemory>,
+        metrics: Arc<Metrics>,
+    ) -> Result<Self, StartError> {
         let directory = data_dir.join("spool");
         let spool = Self {
             directory: directory.clone(),
@@ -61,6 +68,7 @@ impl Spool {
             blobs: Mutex::default(),
             uses: AtomicU64::new(0),
             news: Arc::default(),
+            memory,
             metrics,
         };
         let mut found = Vec::new();
@@ -180,7 +188,8 @@ impl Spool {
     fn blob(&self, digest: Digest, geometry: Geometry, on_disk: bool) -> Arc<Blob> {
         let path = self.directory.join(digest.algorithm()).join(digest.hex());
         let used = self.uses.fetch_add(1, Relaxed);
-        Blob::new(digest, geometry, path, on_disk, used, self.news.clone(), self.metrics.clone())
+        let shared = Shared { news: self.news.clone(), memory: self.memory.clone(), metrics: self.metrics.clone() };
+        Blob::new(digest, geometry, path, on_disk, used, shared)
     }
 
     /// Marks a blob as used now.

@@ -3,15 +3,17 @@
 use std::{
     fs::{self, File},
     io,
-    os::unix::fs::FileExt,
     sync::Arc,
 };
 
 use sha2::{Digest as _, Sha256, Sha512};
 use shoal_wire::{digest::Digest, geometry::PieceIndex};
 
-use super::blob::{Blob, Phase, READ_BYTES, remove, signed};
-use crate::engine::BlobError;
+use super::blob::{Blob, Phase, remove, signed};
+use crate::{
+    engine::BlobError,
+    memory::{CHUNK_BYTES, PieceBytes},
+};
 
 /// A digest under way.
 #[derive(Clone)]
@@ -69,18 +71,17 @@ pub(crate) enum PrefixRun {
 }
 
 impl Blob {
-    /// Hashes along the contiguous prefix as far as it goes. `hint` is a piece that is still in memory. Blocking.
+    /// Hashes along the contiguous prefix as far as it goes. `hint` is a piece that was just stored. Blocking.
     ///
     /// # Errors
     /// The disk; the readers are told.
-    pub(crate) fn run_prefix(&self, hint: Option<(PieceIndex, &[u8])>) -> io::Result<PrefixRun> {
+    pub(crate) fn run_prefix(&self, hint: Option<(PieceIndex, &PieceBytes)>) -> io::Result<PrefixRun> {
         let (mut hasher, file) = {
             let mut state = self.state();
             let (Some(file), Phase::Filling) = (state.file.clone(), state.phase) else { return Ok(PrefixRun::Waiting) };
             let Some(hasher) = state.prefix.hasher.take() else { return Ok(PrefixRun::Waiting) };
             (hasher, file)
         };
-        let mut buffer = Vec::new();
         loop {
             let next = {
                 let mut state = self.state();
@@ -97,24 +98,24 @@ impl Blob {
                 }
                 next
             };
-            match hint {
-                Some((piece, bytes)) if piece == next => hasher.update(bytes),
-                _ => self
-                    .hash_piece(&file, next, &mut hasher, &mut buffer)
-                    .inspect_err(|error| self.fail_store(error))?,
+            let in_memory = match hint {
+                Some((piece, bytes)) if piece == next => Some(bytes.clone()),
+                _ => self.memory.recent(self.digest(), next),
+            };
+            match in_memory {
+                Some(bytes) => bytes.chunks().iter().for_each(|chunk| hasher.update(chunk)),
+                None => self.hash_piece(&file, next, &mut hasher).inspect_err(|error| self.fail_store(error))?,
             }
             self.state().prefix.next += 1;
         }
         self.conclude(&hasher.finish(), &file)
     }
 
-    fn hash_piece(&self, file: &File, piece: PieceIndex, hasher: &mut Hasher, buffer: &mut Vec<u8>) -> io::Result<()> {
+    fn hash_piece(&self, file: &File, piece: PieceIndex, hasher: &mut Hasher) -> io::Result<()> {
         let mut range = self.geometry().range(piece);
         while range.start < range.end {
-            let length = (range.end - range.start).min(READ_BYTES);
-            buffer.resize(usize::try_from(length).unwrap_or(usize::MAX), 0);
-            file.read_exact_at(buffer, range.start)?;
-            hasher.update(buffer);
+            let length = (range.end - range.start).min(CHUNK_BYTES as u64);
+            hasher.update(&self.memory.read_at(file, range.start, length)?);
             range.start += length;
         }
         Ok(())
@@ -136,6 +137,9 @@ impl Blob {
             return Err(error);
         }
         state.complete();
+        if !state.interest.is_read() {
+            self.memory.forget(self.digest());
+        }
         self.metrics.blobs_verified.increment();
         drop(state);
         self.news.tell(self);
@@ -181,9 +185,8 @@ impl Blob {
         }
         let intact = self.file().and_then(|file| {
             let mut hasher = Hasher::of(self.digest());
-            let mut buffer = Vec::new();
             for piece in 0..self.geometry().pieces() {
-                self.hash_piece(&file, PieceIndex(piece), &mut hasher, &mut buffer)?;
+                self.hash_piece(&file, PieceIndex(piece), &mut hasher)?;
             }
             Ok(hasher.finish() == *self.digest())
         });

@@ -24,13 +24,13 @@ use crate::{
     metrics::Metrics,
     pool::Pool,
     reader::BlobReader,
-    testing::{content, piece_of, sha256, source},
+    testing::{content, gathered, piece_of, sha256, source},
 };
 
 const PIECE: usize = 256 * 1024;
 
 fn open(directory: &TempDir, limit_bytes: u64) -> Spool {
-    Spool::open(directory.path(), limit_bytes, Arc::default()).expect("the spool opens")
+    Spool::open(directory.path(), limit_bytes, Arc::default(), Arc::default()).expect("the spool opens")
 }
 
 fn voucher() -> Voucher {
@@ -44,7 +44,7 @@ fn want(spool: &Spool, bytes: &[u8]) -> Reading {
 /// Stores one piece as a download does.
 fn put(blob: &Blob, bytes: &[u8], piece: u32) -> PrefixRun {
     let piece = PieceIndex(piece);
-    let part = piece_of(bytes, piece);
+    let part = gathered(&piece_of(bytes, piece));
     assert_eq!(blob.store(piece, &part, &voucher()).expect("the disk works"), Stored::New);
     if blob.announce(piece) {
         blob.run_prefix(Some((piece, &part))).expect("the disk works")
@@ -64,7 +64,7 @@ fn hold(spool: &Spool, bytes: &[u8]) -> Arc<Blob> {
 }
 
 fn reader(reading: Reading) -> BlobReader {
-    BlobReader::new(reading, Pool::new(TaskTracker::new()), None)
+    BlobReader::new(reading, Pool::new(TaskTracker::new()), Arc::default(), None)
 }
 
 async fn read_all(mut reader: BlobReader) -> Result<Vec<u8>, BlobError> {
@@ -128,7 +128,7 @@ fn a_piece_is_stored_once() {
     let bytes = content(2 * PIECE, 1);
     let reading = want(&spool, &bytes);
     put(reading.blob(), &bytes, 1);
-    let again = reading.blob().store(PieceIndex(1), &piece_of(&bytes, PieceIndex(1)), &voucher());
+    let again = reading.blob().store(PieceIndex(1), &gathered(&piece_of(&bytes, PieceIndex(1))), &voucher());
     assert_eq!(again.expect("the disk works"), Stored::Duplicate);
     assert_eq!(spool.metrics.spool_bytes.get(), i64::try_from(PIECE).expect("small"));
 }
@@ -148,7 +148,7 @@ async fn bytes_leave_in_order_and_the_last_piece_only_once_the_digest_holds() {
         assert!(reader.next().await.expect("a chunk").expect("good") == expected);
     }
     let last = piece_of(&bytes, PieceIndex(2));
-    blob.store(PieceIndex(2), &last, &voucher()).expect("the disk works");
+    blob.store(PieceIndex(2), &gathered(&last), &voucher()).expect("the disk works");
     assert!(reader.next().now_or_never().is_none(), "stored, but the digest has not been compared");
     assert!(blob.announce(PieceIndex(2)));
     assert_eq!(blob.run_prefix(None).expect("the disk works"), PrefixRun::Verified);
@@ -298,7 +298,7 @@ async fn a_disk_that_fails_fails_pieces_and_then_the_readers() {
     let blob = reading.blob().clone();
     let mut reader = reader(reading);
     blob.replace_file(File::open(Path::new("/dev/null")).expect("a file that cannot be written"));
-    let part = piece_of(&bytes, PieceIndex(0));
+    let part = gathered(&piece_of(&bytes, PieceIndex(0)));
     for _ in 0..3 {
         assert!(reader.next().now_or_never().is_none(), "one failure is not the end");
         assert!(blob.store(PieceIndex(0), &part, &voucher()).is_err());
@@ -364,7 +364,8 @@ async fn readers_of_parts_demand_the_pieces_under_their_cursors() {
     let piece = PIECE as u64;
     let reading = want(&spool, &bytes);
     let blob = reading.blob().clone();
-    let mut part = BlobReader::new(reading, Pool::new(TaskTracker::new()), Some(4 * piece + 10..6 * piece));
+    let mut part =
+        BlobReader::new(reading, Pool::new(TaskTracker::new()), Arc::default(), Some(4 * piece + 10..6 * piece));
     assert!(part.next().now_or_never().is_none());
     let inputs = spool.news().drain();
     let demanded = vec![PieceIndex(4), PieceIndex(5)];
@@ -396,7 +397,8 @@ async fn unfinished_blobs_are_bounded() {
 #[tokio::test]
 async fn stopping_ends_all_readers() {
     let directory = tempfile::tempdir().expect("a directory");
-    let spool = Spool::open(directory.path(), 1 << 30, Arc::<Metrics>::default()).expect("the spool opens");
+    let spool =
+        Spool::open(directory.path(), 1 << 30, Arc::default(), Arc::<Metrics>::default()).expect("the spool opens");
     let mut reader = reader(want(&spool, &content(PIECE, 1)));
     assert!(reader.next().now_or_never().is_none());
     spool.stop();

@@ -12,8 +12,8 @@ use shoal_wire::{
 use crate::{
     identity::Identity,
     net::transfer::{download::Request, upload::Verdict},
-    spool::{blob::read_at, interest::Reading, prefix::PrefixRun},
-    testing::{TestNode, content, piece_of, sha256},
+    spool::{interest::Reading, prefix::PrefixRun},
+    testing::{TestNode, content, gathered, on_disk, piece_of, sha256},
 };
 
 const SIZE: usize = 600_000;
@@ -45,7 +45,7 @@ impl Pair {
         let hash = shoal_wire::ids::PieceHash(*blake3::hash(&part).as_bytes());
         let voucher = injector.vouch(&sha256(&self.bytes), piece, hash);
         let blob = self.source.blob();
-        blob.store(piece, &part, &voucher).expect("stored");
+        blob.store(piece, &gathered(&part), &voucher).expect("stored");
         if blob.announce(piece) {
             blob.run_prefix(None).expect("hashed");
         }
@@ -90,10 +90,7 @@ impl Pair {
 
     fn arrived(&self, piece: u32) -> bool {
         let blob = self.target.blob();
-        let range = blob.geometry().range(PieceIndex(piece));
-        let file = blob.file().expect("the file");
-        let stored = read_at(&file, range.start, range.end - range.start).expect("read");
-        blob.has(PieceIndex(piece)) && stored == piece_of(&self.bytes, PieceIndex(piece))
+        blob.has(PieceIndex(piece)) && on_disk(blob, PieceIndex(piece)) == piece_of(&self.bytes, PieceIndex(piece))
     }
 
     async fn serve(&mut self, transfer: u64, piece: u32) -> shoal_wire::ids::MemberId {
@@ -185,6 +182,7 @@ async fn a_complete_blob_whose_file_is_lost_is_not_held_and_dropped() {
     pair.holder.stack.spool.news().drain();
     let blob = pair.source.blob();
     std::fs::remove_file(blob.path()).expect("removed");
+    pair.holder.stack.memory.forget(&sha256(&pair.bytes));
     pair.ask(1, 0);
     let upload = pair.asked().await;
     pair.holder.stack.uploads.decide(upload, Verdict::Serve);
@@ -192,6 +190,18 @@ async fn a_complete_blob_whose_file_is_lost_is_not_held_and_dropped() {
     pair.ended(upload).await;
     let told = pair.holder.stack.spool.news().drain();
     assert!(matches!(&told[..], [Input::Dropped { digest }] if *digest == sha256(&pair.bytes)), "{told:?}");
+}
+
+#[tokio::test]
+async fn a_piece_that_was_just_stored_is_sent_without_its_file() {
+    let mut pair = Pair::new().await;
+    let own = Arc::clone(&pair.holder.stack.uploads.identity);
+    for piece in 0..3 {
+        pair.inject(piece, &own);
+    }
+    std::fs::remove_file(pair.source.blob().path()).expect("removed");
+    pair.serve(1, 1).await;
+    assert!(pair.arrived(1));
 }
 
 #[tokio::test]

@@ -6,7 +6,7 @@ use std::{
     time::Duration,
 };
 
-use quinn::{ReadError, RecvStream};
+use quinn::RecvStream;
 use shoal_core::event::{Input, TransferFailure, TransferId};
 use shoal_wire::{
     digest::Digest,
@@ -15,7 +15,7 @@ use shoal_wire::{
     ids::{MemberId, PublicKey},
     transfer::{PieceReply, PieceRequest, Urgency, Voucher},
 };
-use tokio::sync::Semaphore;
+use tokio::io::AsyncReadExt;
 use tokio_util::sync::CancellationToken;
 
 use super::{
@@ -23,15 +23,19 @@ use super::{
     stream::{HeaderError, read_reply},
 };
 use crate::{
-    clock, limit::Limiter, metrics::Metrics, net::peers::Peers, spool::blob::Blob, table::PeerTable, tasks::Tasks,
+    clock,
+    limit::Limiter,
+    memory::{Gathering, PieceBytes},
+    net::peers::Peers,
+    spool::blob::Blob,
+    table::PeerTable,
+    tasks::Tasks,
 };
 
 /// Interval of [`Input::PieceProgress`].
 const PROGRESS: Duration = Duration::from_millis(250);
 /// How long a voucher's key is waited for: gossip may bring it a moment later than the piece.
 const KEY_PATIENCE: Duration = Duration::from_secs(2);
-/// Memory for pieces that are being gathered, in KiB; further transfers wait before they ask their peers.
-const GATHER_KIB: u32 = 80 * 1024;
 
 /// A piece that the core asks for.
 #[derive(Clone, Copy, Debug)]
@@ -49,16 +53,7 @@ pub(crate) struct Downloads {
     table: Arc<PeerTable>,
     limiter: Arc<Limiter>,
     tasks: Tasks,
-    memory: Semaphore,
     active: Mutex<HashMap<TransferId, CancellationToken>>,
-}
-
-/// Bytes of a piece as they come.
-struct Gathering {
-    bytes: Vec<u8>,
-    filled: usize,
-    /// Of the filled bytes, those that the metrics have.
-    counted: usize,
 }
 
 /// A piece and what vouches for it.
@@ -67,17 +62,9 @@ struct Gathered {
     key: PublicKey,
 }
 
-impl Gathering {
-    fn count(&mut self, metrics: &Metrics) {
-        metrics.peer_received_bytes.add((self.filled - self.counted) as u64);
-        self.counted = self.filled;
-    }
-}
-
 impl Downloads {
     pub(crate) fn new(store: Arc<Store>, table: Arc<PeerTable>, limiter: Arc<Limiter>, tasks: Tasks) -> Self {
-        let memory = Semaphore::new(GATHER_KIB as usize);
-        Self { store, table, limiter, tasks, memory, active: Mutex::default() }
+        Self { store, table, limiter, tasks, active: Mutex::default() }
     }
 
     /// Starts a transfer; its result comes as an input, unless it is cancelled before. The core bounds their number.
@@ -118,22 +105,18 @@ impl Downloads {
         cancelled: &CancellationToken,
     ) -> Result<(), TransferFailure> {
         let length = blob.geometry().len(request.piece);
-        let kib = u32::try_from(length.div_ceil(1024)).unwrap_or(u32::MAX).min(GATHER_KIB);
-        let Some(memory) = cancelled.run_until_cancelled(self.memory.acquire_many(kib)).await else { return Ok(()) };
-        let mut gathering = Gathering { bytes: Vec::new(), filled: 0, counted: 0 };
-        let fetched = cancelled.run_until_cancelled(self.fetch(peers, request, length, &mut gathering)).await;
-        gathering.count(&self.store.metrics);
+        let reserved = cancelled.run_until_cancelled(self.store.memory.gather(length)).await;
+        let Some(mut gathering) = reserved else { return Ok(()) };
+        let fetched = cancelled.run_until_cancelled(self.fetch(peers, request, &mut gathering)).await;
         let gathered = match fetched {
             Some(Ok(gathered)) => gathered,
             Some(Err(failure)) => return Err(failure),
             None => {
-                self.store.metrics.duplicate_received_bytes.add(gathering.filled as u64);
+                self.store.metrics.duplicate_received_bytes.add(gathering.filled());
                 return Ok(());
             }
         };
-        let stored = self.keep(request, blob, gathered, gathering.bytes).await;
-        drop(memory);
-        stored
+        self.keep(request, blob, gathered, gathering.finish()).await
     }
 
     /// Asks the peer, and gathers the piece's bytes.
@@ -141,7 +124,6 @@ impl Downloads {
         &self,
         peers: &Arc<Peers>,
         request: &Request,
-        length: u64,
         gathering: &mut Gathering,
     ) -> Result<Gathered, TransferFailure> {
         let connection = peers.connection(request.from).await.ok_or(TransferFailure::Unreachable)?;
@@ -160,7 +142,7 @@ impl Downloads {
         };
         // An injector whom gossip does not bring is nobody's fault that could be proven; the piece is of no use.
         let key = self.table.key_within(voucher.injector, KEY_PATIENCE).await.ok_or(TransferFailure::NotHeld)?;
-        self.gather(&mut receive, request, length, gathering).await?;
+        self.gather(&mut receive, request, gathering).await?;
         Ok(Gathered { voucher, key })
     }
 
@@ -168,31 +150,31 @@ impl Downloads {
         &self,
         receive: &mut RecvStream,
         request: &Request,
-        length: u64,
         gathering: &mut Gathering,
     ) -> Result<(), TransferFailure> {
-        let length = usize::try_from(length).map_err(|_| TransferFailure::Store)?;
-        gathering.bytes = vec![0; length];
         let quantum = self.limiter.quantum();
         let mut told = clock::now();
-        while gathering.filled < length {
-            let begin = gathering.filled;
-            let end = length.min(begin + quantum);
-            while gathering.filled < end {
-                match receive.read(&mut gathering.bytes[gathering.filled..end]).await {
-                    Ok(Some(read)) => gathering.filled += read,
-                    Ok(None) => return Err(self.corrupt(request, &"it is too short")),
-                    Err(error) => return Err(broken(&error)),
+        while gathering.missing() > 0 {
+            let mut allowed = quantum;
+            while gathering.missing() > 0 && allowed > 0 {
+                match receive.read_buf(&mut gathering.room(allowed)).await {
+                    Ok(0) => return Err(self.corrupt(request, &"it is too short")),
+                    Ok(read) => {
+                        gathering.advance();
+                        self.store.metrics.peer_received_bytes.add(read as u64);
+                        allowed -= read;
+                    }
+                    // A stream that breaks is nobody's proven fault: its sender may have stopped or lost the piece.
+                    Err(_) => return Err(TransferFailure::Unreachable),
                 }
                 self.report_progress(request.transfer, &mut told);
             }
-            gathering.count(&self.store.metrics);
-            self.limiter.take((end - begin) as u64, request.urgency).await;
+            self.limiter.take((quantum - allowed) as u64, request.urgency).await;
         }
         match receive.read(&mut [0]).await {
             Ok(None) => Ok(()),
             Ok(Some(_)) => Err(self.corrupt(request, &"it is too long")),
-            Err(error) => Err(broken(&error)),
+            Err(_) => Err(TransferFailure::Unreachable),
         }
     }
 
@@ -210,16 +192,14 @@ impl Downloads {
         request: &Request,
         blob: &Arc<Blob>,
         gathered: Gathered,
-        bytes: Vec<u8>,
+        bytes: PieceBytes,
     ) -> Result<(), TransferFailure> {
         let injector = gathered.voucher.injector;
-        let length = bytes.len() as u64;
         let warrant = Warrant::Given(gathered.voucher, gathered.key);
-        let (outcome, bytes) = self.store.put(blob, request.piece, bytes, warrant).await;
-        match outcome {
+        match self.store.put(blob, request.piece, &bytes, warrant).await {
             Outcome::Stored(new) => {
                 if !new {
-                    self.store.metrics.duplicate_received_bytes.add(length);
+                    self.store.metrics.duplicate_received_bytes.add(bytes.len());
                 }
                 if crate::lock(&self.active).remove(&request.transfer).is_some() {
                     let stored = Input::PieceStored { transfer: request.transfer, injector };
@@ -244,9 +224,4 @@ impl Downloads {
             "a peer sent a malformed piece");
         TransferFailure::Corrupt
     }
-}
-
-/// A stream that breaks is nobody's proven fault: its sender may have stopped or lost the piece.
-fn broken(_error: &ReadError) -> TransferFailure {
-    TransferFailure::Unreachable
 }

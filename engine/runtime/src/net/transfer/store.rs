@@ -3,15 +3,12 @@
 use std::sync::Arc;
 
 use shoal_core::event::Input;
-use shoal_wire::{
-    geometry::PieceIndex,
-    ids::{PieceHash, PublicKey},
-    transfer::Voucher,
-};
+use shoal_wire::{geometry::PieceIndex, ids::PublicKey, transfer::Voucher};
 use tokio::sync::mpsc;
 
 use crate::{
     identity::{Identity, is_signed_by},
+    memory::{PieceBytes, PieceMemory},
     metrics::Metrics,
     pool::Pool,
     spool::{
@@ -46,51 +43,47 @@ pub(crate) enum Outcome {
 pub(crate) struct Store {
     pub(crate) spool: Arc<Spool>,
     pub(crate) pool: Pool,
+    pub(crate) memory: Arc<PieceMemory>,
     pub(crate) metrics: Arc<Metrics>,
     pub(crate) inputs: mpsc::Sender<Input>,
 }
 
 impl Store {
-    /// Verifies and writes a piece. Returns the bytes for [`Store::tell`].
+    /// Verifies and writes a piece.
     pub(crate) async fn put(
         &self,
         blob: &Arc<Blob>,
         piece: PieceIndex,
-        bytes: Vec<u8>,
+        bytes: &PieceBytes,
         warrant: Warrant,
-    ) -> (Outcome, Vec<u8>) {
-        let job = {
-            let blob = blob.clone();
-            move || (verify_and_write(&blob, piece, &bytes, warrant), bytes)
-        };
-        let (outcome, bytes) = match self.pool.run(job).await {
-            Ok(done) => done,
-            Err(error) => {
-                tracing::error!(%error, "a piece was not stored");
-                (Outcome::Failed, Vec::new())
-            }
-        };
+    ) -> Outcome {
+        let (job_blob, job_bytes) = (blob.clone(), bytes.clone());
+        let job = move || verify_and_write(&job_blob, piece, &job_bytes, warrant);
+        let outcome = self.pool.run(job).await.unwrap_or_else(|error| {
+            tracing::error!(%error, "a piece was not stored");
+            Outcome::Failed
+        });
         if matches!(outcome, Outcome::Corrupt) {
             self.metrics.pieces_corrupt.increment();
         }
-        (outcome, bytes)
+        outcome
     }
 
     /// Tells the core of a stored piece, and then hashes on along the prefix.
-    pub(crate) async fn tell(&self, blob: &Arc<Blob>, piece: PieceIndex, bytes: Vec<u8>, event: Input) {
+    pub(crate) async fn tell(&self, blob: &Arc<Blob>, piece: PieceIndex, bytes: PieceBytes, event: Input) {
         // The node may be stopping, and then nobody is left to tell.
         let _ = self.inputs.send(event).await;
         self.hash_on(blob, piece, bytes).await;
     }
 
     /// Hashes on along the prefix of a blob that has a new piece.
-    pub(crate) async fn hash_on(&self, blob: &Arc<Blob>, piece: PieceIndex, bytes: Vec<u8>) {
+    pub(crate) async fn hash_on(&self, blob: &Arc<Blob>, piece: PieceIndex, bytes: PieceBytes) {
         if !blob.announce(piece) {
             return;
         }
         let (spool, blob) = (self.spool.clone(), blob.clone());
         let job = move || {
-            let run = blob.run_prefix((!bytes.is_empty()).then_some((piece, &bytes[..])));
+            let run = blob.run_prefix(Some((piece, &bytes)));
             if matches!(run, Ok(PrefixRun::Verified)) {
                 spool.evict();
             }
@@ -101,8 +94,8 @@ impl Store {
     }
 }
 
-fn verify_and_write(blob: &Blob, piece: PieceIndex, bytes: &[u8], warrant: Warrant) -> Outcome {
-    let hash = PieceHash(*blake3::hash(bytes).as_bytes());
+fn verify_and_write(blob: &Blob, piece: PieceIndex, bytes: &PieceBytes, warrant: Warrant) -> Outcome {
+    let hash = bytes.hash();
     let voucher = match warrant {
         Warrant::Own(identity) => identity.vouch(blob.digest(), piece, hash),
         Warrant::Given(voucher, key) => {

@@ -2,7 +2,6 @@
 
 use std::{
     collections::{HashMap, VecDeque},
-    fs::File,
     io,
     sync::{
         Arc, Mutex,
@@ -25,17 +24,18 @@ use tokio::{
     time::timeout,
 };
 
-use super::stream::{HeaderError, Sending, read_request};
+use super::{
+    source::PieceSource,
+    stream::{HeaderError, Sending, read_request},
+};
 use crate::{
     identity::Identity,
     limit::Limiter,
+    memory::{CHUNK_BYTES, PieceMemory},
     metrics::Metrics,
     net::peers::code,
     pool::Pool,
-    spool::{
-        Spool,
-        blob::{Blob, READ_BYTES, read_at},
-    },
+    spool::{Spool, blob::Blob},
 };
 
 /// Time for a request to arrive once its stream is open.
@@ -57,6 +57,7 @@ pub(crate) enum Verdict {
 pub(crate) struct Uploads {
     pub(crate) spool: Arc<Spool>,
     pub(crate) pool: Pool,
+    pub(crate) memory: Arc<PieceMemory>,
     pub(crate) identity: Arc<Identity>,
     pub(crate) limiter: Limiter,
     pub(crate) metrics: Arc<Metrics>,
@@ -179,23 +180,23 @@ impl Uploads {
             return Err(SendFailure::NotHeld);
         }
         self.spool.touch(&blob);
-        let range = blob.geometry().range(request.piece);
-        let (voucher, file, mut chunk) = self.prepare(&blob, request.piece).await?;
+        let mut source = PieceSource::new(blob.clone(), request.piece, self.memory.clone(), self.pool.clone());
+        let prepared = async {
+            let voucher = self.voucher(&blob, request.piece).await?;
+            source.next().await.map(|first| (voucher, first))
+        };
+        let (voucher, mut chunk) = match prepared.await {
+            Ok(prepared) => prepared,
+            // It was evicted between the look into the index and the opening of its file, or it is lost.
+            Err(_) if !blob.has(request.piece) => return Err(SendFailure::NotHeld),
+            Err(error) => return Err(SendFailure::Disk(error)),
+        };
         let header =
             encode_reply(&PieceReply::Sending(voucher)).map_err(|error| SendFailure::Disk(io::Error::other(error)))?;
         write(sending, header.into()).await?;
-        let mut offset = range.start;
-        while offset < range.end {
-            offset += chunk.len() as u64;
+        while !chunk.is_empty() {
             self.send_paced(sending, chunk, request.urgency).await?;
-            let length = (range.end - offset).min(READ_BYTES);
-            if length == 0 {
-                break;
-            }
-            let (file, blob) = (file.clone(), blob.clone());
-            let job = move || read_at(&file, offset, length).inspect_err(|error| blob.lose_for(error));
-            let read = self.pool.run(job).await;
-            chunk = read.and_then(|read| read).map_err(SendFailure::Disk)?;
+            chunk = source.next().await.map_err(SendFailure::Disk)?;
         }
         Ok(())
     }
@@ -216,35 +217,20 @@ impl Uploads {
         Ok(())
     }
 
-    /// The voucher of a piece, its file, and its first bytes, in one job.
-    async fn prepare(
-        &self,
-        blob: &Arc<Blob>,
-        piece: PieceIndex,
-    ) -> Result<(Voucher, Arc<File>, bytes::Bytes), SendFailure> {
-        let known = self.known_voucher(blob, piece);
-        let (job_blob, identity) = (blob.clone(), self.identity.clone());
-        let read = move |blob: &Blob| {
-            let file = blob.file()?;
-            let range = blob.geometry().range(piece);
-            let voucher = match known {
-                Some(voucher) => voucher,
-                None => identity.vouch(blob.digest(), piece, hash_of(&file, range.clone())?),
-            };
-            let first = read_at(&file, range.start, (range.end - range.start).min(READ_BYTES))?;
-            Ok((voucher, file, first))
-        };
-        let job = move || read(&job_blob).inspect_err(|error| job_blob.lose_for(error));
-        let prepared = match self.pool.run(job).await.and_then(|prepared: io::Result<_>| prepared) {
-            Ok(prepared) => prepared,
-            // It was evicted between the look into the index and the opening of its file, or it is lost.
-            Err(_) if !blob.has(piece) => return Err(SendFailure::NotHeld),
-            Err(error) => return Err(SendFailure::Disk(error)),
-        };
-        if prepared.0.injector == self.identity.id() {
-            crate::lock(&self.state.vouchers).insert((*blob.digest(), piece), &prepared.0);
+    /// The voucher of a piece: the one that came with it, or this node's own.
+    async fn voucher(&self, blob: &Arc<Blob>, piece: PieceIndex) -> io::Result<Voucher> {
+        if let Some(voucher) = self.known_voucher(blob, piece) {
+            return Ok(voucher);
         }
-        Ok(prepared)
+        let (job_blob, identity, memory) = (blob.clone(), self.identity.clone(), self.memory.clone());
+        let job = move || {
+            let hash = job_blob.hash(piece).map_or_else(|| hash_of(&memory, &job_blob, piece), Ok);
+            let hash = hash.inspect_err(|error| job_blob.lose_for(error))?;
+            Ok(identity.vouch(job_blob.digest(), piece, hash))
+        };
+        let voucher = self.pool.run(job).await.and_then(|vouched: io::Result<_>| vouched)?;
+        crate::lock(&self.state.vouchers).insert((*blob.digest(), piece), &voucher);
+        Ok(voucher)
     }
 
     /// For a piece of an unfinished blob, whoever brought it in vouches; for a complete blob, this node does.
@@ -280,13 +266,13 @@ async fn write(sending: &mut Sending, bytes: bytes::Bytes) -> Result<(), SendFai
     Ok(())
 }
 
-fn hash_of(file: &File, range: std::ops::Range<u64>) -> io::Result<PieceHash> {
+fn hash_of(memory: &Arc<PieceMemory>, blob: &Blob, piece: PieceIndex) -> io::Result<PieceHash> {
+    let (file, mut range) = (blob.file()?, blob.geometry().range(piece));
     let mut hasher = blake3::Hasher::new();
-    let mut offset = range.start;
-    while offset < range.end {
-        let bytes = read_at(file, offset, (range.end - offset).min(READ_BYTES))?;
+    while range.start < range.end {
+        let bytes = memory.read_at(&file, range.start, (range.end - range.start).min(CHUNK_BYTES as u64))?;
         hasher.update(&bytes);
-        offset += bytes.len() as u64;
+        range.start += bytes.len() as u64;
     }
     Ok(PieceHash(*hasher.finalize().as_bytes()))
 }

@@ -1,0 +1,143 @@
+//! One piece: filled in order, and hashed while its bytes are still in the processor's cache.
+
+use std::{fs::File, io, ops::Range, os::unix::fs::FileExt, sync::Arc};
+
+use bytes::{BufMut, Bytes, buf::Limit};
+use shoal_wire::ids::PieceHash;
+use tokio::sync::OwnedSemaphorePermit;
+
+use super::{CHUNK_BYTES, Chunk, PieceMemory, Share};
+
+/// Bytes that are hashed at once: BLAKE3 needs so many to work on all lanes of the processor (measured: 1.4 KB at a time
+/// run at 0.8 GB/s, 64 KiB and more at 8), and they take 10 to 60 microseconds, which may pass on an async thread.
+const HASH_BYTES: usize = 64 * 1024;
+
+/// A piece that is being filled.
+pub(crate) struct Gathering {
+    memory: Arc<PieceMemory>,
+    share: OwnedSemaphorePermit,
+    length: u64,
+    full: Vec<Bytes>,
+    current: Chunk,
+    /// Bytes that the current chunk takes.
+    current_bytes: usize,
+    hasher: blake3::Hasher,
+    /// Bytes of the current chunk that are hashed.
+    hashed: usize,
+}
+
+impl Gathering {
+    pub(super) fn new(memory: Arc<PieceMemory>, share: OwnedSemaphorePermit, length: u64) -> Self {
+        let current = Chunk { bytes: Vec::new(), memory: memory.clone() };
+        let hasher = blake3::Hasher::new();
+        Self { memory, share, length, full: Vec::new(), current, current_bytes: 0, hasher, hashed: 0 }
+    }
+
+    /// Bytes that were filled in.
+    pub(crate) fn filled(&self) -> u64 {
+        (self.full.len() * CHUNK_BYTES + self.current.bytes.len()) as u64
+    }
+
+    /// Bytes that are missing.
+    pub(crate) fn missing(&self) -> u64 {
+        self.length - self.filled()
+    }
+
+    /// Where the next bytes go: room for at least one and at most `limit` (at least 1), unless nothing is missing. Call
+    /// [`Gathering::advance`] when some were written.
+    pub(crate) fn room(&mut self, limit: usize) -> Limit<&mut Vec<u8>> {
+        if self.current.bytes.len() == self.current_bytes && self.missing() > 0 {
+            self.current_bytes = usize::try_from(self.missing()).unwrap_or(usize::MAX).min(CHUNK_BYTES);
+            let next = self.memory.chunk(self.current_bytes);
+            let full = std::mem::replace(&mut self.current, next);
+            if !full.bytes.is_empty() {
+                self.full.push(Bytes::from_owner(full));
+            }
+            self.hashed = 0;
+        }
+        let free = self.current_bytes - self.current.bytes.len();
+        (&mut self.current.bytes).limit(limit.min(free))
+    }
+
+    /// Hashes what was written into the room.
+    pub(crate) fn advance(&mut self) {
+        let end = self.current.bytes.len();
+        if end - self.hashed >= HASH_BYTES || end == self.current_bytes {
+            self.hasher.update(&self.current.bytes[self.hashed..]);
+            self.hashed = end;
+        }
+    }
+
+    /// Copies from the front of `bytes` what the piece still misses, and returns how many bytes that were.
+    pub(crate) fn copy_from(&mut self, bytes: &[u8]) -> usize {
+        let mut copied = 0;
+        while copied < bytes.len() && self.missing() > 0 {
+            let mut room = self.room(bytes.len() - copied);
+            let length = room.remaining_mut().min(bytes.len() - copied);
+            room.put_slice(&bytes[copied..copied + length]);
+            self.advance();
+            copied += length;
+        }
+        copied
+    }
+
+    /// The piece, of which nothing is missing.
+    pub(crate) fn finish(self) -> PieceBytes {
+        debug_assert_eq!(self.missing(), 0, "a piece is whole");
+        let mut chunks = self.full;
+        if !self.current.bytes.is_empty() {
+            chunks.push(Bytes::from_owner(self.current));
+        }
+        let hash = PieceHash(*self.hasher.finalize().as_bytes());
+        PieceBytes { chunks: chunks.into(), length: self.length, hash, _share: Arc::new(self.share) }
+    }
+}
+
+/// All bytes of a piece. Clones share them, and its part of the budget.
+#[derive(Clone)]
+pub(crate) struct PieceBytes {
+    /// All but the last have [`CHUNK_BYTES`].
+    chunks: Arc<[Bytes]>,
+    length: u64,
+    hash: PieceHash,
+    _share: Share,
+}
+
+impl PieceBytes {
+    /// Number of bytes.
+    pub(crate) fn len(&self) -> u64 {
+        self.length
+    }
+
+    /// Their hash.
+    pub(crate) fn hash(&self) -> PieceHash {
+        self.hash
+    }
+
+    /// The bytes, part by part.
+    pub(crate) fn chunks(&self) -> &[Bytes] {
+        &self.chunks
+    }
+
+    /// Bytes from `offset` on, at most `length` and at most to the end of a chunk. `None` past the end.
+    pub(super) fn part(&self, offset: u64, length: u64) -> Option<Bytes> {
+        let offset = usize::try_from(offset).ok()?;
+        let chunk = self.chunks.get(offset / CHUNK_BYTES)?;
+        let start = offset % CHUNK_BYTES;
+        let end = chunk.len().min(start.saturating_add(usize::try_from(length).unwrap_or(usize::MAX)));
+        let range: Range<usize> = start..end;
+        (!range.is_empty()).then(|| chunk.slice(range))
+    }
+
+    /// Writes the piece to its place in a file. Blocking.
+    ///
+    /// # Errors
+    /// Those of the system; the place then has undefined bytes.
+    pub(crate) fn write_at(&self, file: &File, mut offset: u64) -> io::Result<()> {
+        for chunk in &*self.chunks {
+            file.write_all_at(chunk, offset)?;
+            offset += chunk.len() as u64;
+        }
+        Ok(())
+    }
+}
