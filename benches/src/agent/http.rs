@@ -15,6 +15,10 @@ const MANIFEST_TYPES: &str = "application/vnd.docker.distribution.manifest.v2+js
     application/vnd.oci.image.index.v1+json, */*";
 /// Longest time without a byte: containerd's `image_pull_progress_timeout`.
 const STALL: Duration = Duration::from_mins(5);
+/// Time between two probes of a connection without traffic, as Go's default, and how many may be lost, as Linux' default. A
+/// connection that is starved behind a full link goes on, as it does in containerd.
+const PROBE: Duration = Duration::from_secs(30);
+const PROBES: u32 = 9;
 /// Largest manifest that is read, in bytes: containerd's limit.
 const MANIFEST_BYTES_MAX: u64 = 8 << 20;
 /// Bytes of an error's body that are shown.
@@ -87,7 +91,14 @@ impl Client {
 
 /// A client for the laboratory's own addresses: no proxy, no certificates, no redirects.
 pub(super) fn plain_http() -> reqwest::ClientBuilder {
-    reqwest::Client::builder().no_proxy().tls_certs_only([]).redirect(reqwest::redirect::Policy::none())
+    reqwest::Client::builder()
+        .no_proxy()
+        .tls_certs_only([])
+        .redirect(reqwest::redirect::Policy::none())
+        .tcp_keepalive(PROBE)
+        .tcp_keepalive_interval(PROBE)
+        .tcp_keepalive_retries(PROBES)
+        .tcp_user_timeout(None)
 }
 
 async fn accepted(url: &str, response: reqwest::Result<Response>, expected: StatusCode) -> anyhow::Result<Response> {
