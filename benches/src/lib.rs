@@ -1,10 +1,14 @@
 //! The laboratory: real `shoal node` processes in network namespaces behind shaped links, measured against the
 //! theoretical bound and against other ways to pull.
 //!
-//! `network` builds the links, `run` starts a system on them and pulls, `result` is what a run leaves, `report` shows it.
+//! `network` builds the links, `agent` pulls behind one of them, `run` starts a system on them and pulls, `result` is what a run leaves, `report` shows it.
 
+pub mod micro;
+pub mod agent;
+pub mod guard;
 pub mod local;
 pub mod network;
+pub mod process;
 pub mod report;
 pub mod result;
 pub mod run;

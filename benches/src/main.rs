@@ -1,3 +1,82 @@
-//! `shoal-lab`.
+//! The binary `shoal-lab`.
 
-fn main() {}
+mod args;
+mod binary;
+mod context;
+mod interrupts;
+
+use std::{env, ffi::OsString, io::Write, process::ExitCode};
+
+use anyhow::Context;
+use clap::Parser;
+use shoal_lab::{agent, network, process, report::Report, run};
+
+use args::{Cli, Command, RunArgs};
+use interrupts::Interrupts;
+
+/// Exit code for wrong usage, and for what is missing on the machine.
+const WRONG_USAGE: u8 = 2;
+
+fn main() -> ExitCode {
+    let arguments: Vec<OsString> = env::args_os().skip(1).collect();
+    // What the laboratory starts itself as comes before any parsing and any thread.
+    let done = match arguments.split_first() {
+        Some((first, rest)) if first == process::TETHERED => process::become_tethered(rest).map(|never| match never {}),
+        Some((first, rest)) if first == network::RELAY => network::run_relay(rest).map(|()| ExitCode::SUCCESS),
+        Some((first, [])) if first == agent::NAME => agent::run().map(|()| ExitCode::SUCCESS),
+        _ => command(),
+    };
+    done.unwrap_or_else(|error| {
+        eprintln!("error: {error:#}");
+        ExitCode::FAILURE
+    })
+}
+
+fn command() -> anyhow::Result<ExitCode> {
+    match Cli::parse().command {
+        Command::Run(arguments) => {
+            let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+            runtime.context("the laboratory's runtime does not start")?.block_on(run(*arguments))
+        }
+        Command::Scenarios => {
+            print(&args::scenarios()?)?;
+            Ok(ExitCode::SUCCESS)
+        }
+    }
+}
+
+async fn run(arguments: RunArgs) -> anyhow::Result<ExitCode> {
+    let plan = match arguments.plan() {
+        Ok(plan) => plan,
+        Err(error) => return Ok(refused(&format!("{error:#}"))),
+    };
+    // Before the check, which tries in a namespace of its own what the kernel can do: a signal meanwhile waits for its end.
+    let mut interrupts = Interrupts::listen().context("cannot listen for signals")?;
+    if let Err(lacking) = arguments.check_output().and_then(|()| Ok(run::check(&plan)?)) {
+        return Ok(refused(&format!("{lacking:#}")));
+    }
+    let experiments = tokio::select! {
+        experiments = run::run(&plan) => experiments?,
+        signal = interrupts.next() => {
+            // Whatever there was has ended and gone with the future.
+            eprintln!("error: stopped by {}; nothing is left behind", signal.name);
+            return Ok(ExitCode::from(signal.exit_code));
+        }
+    };
+    let failures: Vec<String> = experiments.iter().flat_map(run::failures).collect();
+    arguments.show(&Report { context: context::of_this_invocation(), experiments })?;
+    for failure in &failures {
+        eprintln!("failed: {failure}");
+    }
+    Ok(if failures.is_empty() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+}
+
+fn refused(reason: &str) -> ExitCode {
+    eprintln!("error: {reason}");
+    ExitCode::from(WRONG_USAGE)
+}
+
+fn print(text: &str) -> anyhow::Result<()> {
+    let mut output = std::io::stdout().lock();
+    output.write_all(text.as_bytes()).and_then(|()| output.flush()).context("cannot print the result")
+}

@@ -40,19 +40,20 @@ pub struct NodeResult {
     pub outcome: Outcome,
     /// Start of its pull since the start of the run, in seconds.
     pub started_s: f64,
-    /// From its start to the first byte of a blob, in seconds.
+    /// From its start to the first byte of a layer, in seconds.
     pub first_byte_s: Option<f64>,
     /// From its start to its end with all digests right, in seconds.
     pub done_s: Option<f64>,
     /// Longest time without a byte between first and last, in seconds.
     pub stall_max_s: f64,
-    /// Body bytes that the client received.
+    /// Body bytes of layers that the client received.
     pub bytes: u64,
     /// Bytes that crossed the node's link (frames as the interface counts them), away from it and towards it.
     pub link_up_bytes: u64,
     /// See `link_up_bytes`.
     pub link_down_bytes: u64,
-    /// Payload that the node took from the upstream; 0 where the system has no node process that says so.
+    /// Payload that the node took from the upstream; 0 where the system has no node process that says so, and for a node
+    /// that was killed.
     pub from_upstream_bytes: u64,
     /// Payload that the node took from peers.
     pub from_peers_bytes: u64,

@@ -10,6 +10,7 @@ pub mod client;
 pub mod cluster;
 pub mod containerd;
 pub mod image;
+pub mod lab;
 pub mod mock;
 pub mod nginx;
 pub mod node;

@@ -40,7 +40,7 @@ fn reached<'a>(tree: &'a str, banned: &[&str]) -> Vec<&'a str> {
 
 #[test]
 fn the_pure_crates_reach_nothing_of_the_outside_world() -> Result<()> {
-    for package in ["shoal-wire", "shoal-core"] {
+    for package in ["shoal-wire", "shoal-core", "shoal-sim"] {
         let tree = tree(package, "99")?;
         let reached = reached(&tree, OUTSIDE_WORLD);
         ensure!(reached.is_empty(), "{package} reaches {reached:?}; it is pure, and I/O belongs to shoal-runtime");
@@ -52,9 +52,14 @@ fn the_pure_crates_reach_nothing_of_the_outside_world() -> Result<()> {
 #[test]
 fn arrows_run_one_way() -> Result<()> {
     let beyond = [
-        ("shoal-wire", &["shoal-core", "shoal-runtime", "shoal"][..]),
-        ("shoal-core", &["shoal-runtime", "shoal"]),
-        ("shoal-runtime", &["shoal", "axum", "reqwest", "clap"]),
+        ("shoal-wire", &["shoal-core", "shoal-sim", "shoal-runtime", "shoal", "shoal-benches"][..]),
+        ("shoal-core", &["shoal-sim", "shoal-runtime", "shoal", "shoal-benches"]),
+        ("shoal-sim", &["shoal-runtime", "shoal", "shoal-benches"]),
+        ("shoal-runtime", &["shoal-sim", "shoal", "shoal-benches", "axum", "reqwest", "clap"]),
+        // What users run carries no laboratory.
+        ("shoal", &["shoal-sim", "shoal-benches"]),
+        // The laboratory starts the binary; it does not link it.
+        ("shoal-benches", &["shoal"]),
     ];
     for (package, banned) in beyond {
         let tree = tree(package, "99")?;

@@ -10,7 +10,7 @@ use crate::{
     geometry::{Geometry, PieceIndex},
     gossip::ReliableMessage,
     ids::{LeaseId, MemberId, QueryId},
-    limits::{LEASES_PER_ANNOUNCEMENT, PEERS_PER_ANSWER, PIECES_MAX},
+    limits::{GATEWAYS_PER_ZONE, LEASES_PER_ANNOUNCEMENT, PEERS_PER_ANSWER, PIECES_MAX},
     name::{Descriptor, Name},
     piece_map::{PieceMap, PieceRuns},
 };
@@ -53,6 +53,10 @@ pub enum ControlMessage {
         /// Members to exchange pieces with; at most [`PEERS_PER_ANSWER`].
         #[serde(with = "List::<PEERS_PER_ANSWER>")]
         peers: Vec<MemberId>,
+        /// Those who bring pieces into the receiver's zone, in the order of the turns that they take; at most
+        /// [`GATEWAYS_PER_ZONE`]. Everybody else there asks inside the zone. Empty where anybody may ask anywhere.
+        #[serde(with = "List::<GATEWAYS_PER_ZONE>")]
+        gateways: Vec<MemberId>,
         /// Whether the answerer leases upstream runs for this blob. Followers only keep announcements.
         coordinates: bool,
         /// Milliseconds until the next announcement is expected.

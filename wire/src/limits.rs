@@ -30,6 +30,9 @@ pub const PIECES_MAX: u32 = 65_536;
 /// Peers named in one answer of a home.
 pub const PEERS_PER_ANSWER: usize = 16;
 
+/// Gateways of one zone for one blob.
+pub const GATEWAYS_PER_ZONE: usize = 16;
+
 /// Leases named in one announcement.
 pub const LEASES_PER_ANNOUNCEMENT: usize = 64;
 

@@ -2,12 +2,7 @@
 
 use std::{net::SocketAddr, time::Duration};
 
-use shoal_wire::{
-    control::ControlMessage,
-    ids::{Generation, MemberId},
-    member::MemberRecord,
-    name::Reference,
-};
+use shoal_wire::{control::ControlMessage, ids::MemberId, member::MemberRecord, name::Reference};
 
 use crate::{
     config::CoreConfig,
@@ -16,7 +11,10 @@ use crate::{
     injection::Injection,
     membership::{Membership, MembershipOutput},
     outbox::Outbox,
-    swarm::{Surroundings, Swarm, neighbours::Greeting},
+    swarm::{
+        Surroundings, Swarm,
+        neighbours::{Answer, Greeting},
+    },
     time::Time,
 };
 
@@ -67,10 +65,11 @@ pub struct Node {
 impl Node {
     /// A node that is a cluster of one. Equal arguments and equal inputs give equal outputs.
     pub fn new(config: CoreConfig, own: MemberRecord, seed: u64, now: Time) -> Self {
-        let (id, generation) = (own.id(), own.generation);
+        let id = own.id();
+        let alive = AliveMembers::new(id, own.generation, &own.zone, now);
         Self {
             membership: Membership::new(config.membership, own, seed, now),
-            alive: AliveMembers::new(id, generation, now),
+            alive,
             names: Names::new(config.directory.clone()),
             questions: Questions::new(config.directory),
             injection: Injection::new(config.injection, seed),
@@ -202,9 +201,7 @@ impl Node {
     fn handle_blob_message(&mut self, now: Time, from: MemberId, message: ControlMessage) {
         match message {
             ControlMessage::Announce(announcement) => {
-                let homes = self.alive.homes(Key::of_digest(&announcement.digest));
-                let settling = self.alive.settling(now);
-                self.injection.handle_announce(now, &mut self.outbox, from, &announcement, homes, settling);
+                self.injection.handle_announce(now, &mut self.outbox, from, &announcement, &self.alive);
             }
             ControlMessage::Withdraw { digest } => {
                 self.injection.handle_withdraw(now, &mut self.outbox, from, &digest);
@@ -223,9 +220,9 @@ impl Node {
         let (swarm, mut around) = self.swarm(now);
         let around = &mut around;
         match message {
-            ControlMessage::Peers { digest, peers, coordinates, refresh_ms } => {
+            ControlMessage::Peers { digest, peers, gateways, coordinates, refresh_ms } => {
                 let refresh = Duration::from_millis(u64::from(refresh_ms));
-                swarm.peers_named(around, from, &digest, &peers, coordinates, refresh);
+                swarm.peers_named(around, from, &digest, Answer { peers, gateways, coordinates, refresh });
             }
             ControlMessage::Lease { digest, lease, first, count } => {
                 swarm.lease_given(around, from, digest, lease, first, count);
@@ -280,17 +277,18 @@ impl Node {
 
     fn handle_member_event(&mut self, now: Time, event: &MemberEvent) {
         match event {
-            MemberEvent::Up(record) => self.member_up(now, record.id(), record.generation),
+            MemberEvent::Up(record) => self.member_up(now, record),
             MemberEvent::Dead(member) | MemberEvent::Left(member) => self.member_gone(now, *member),
             MemberEvent::Suspected(_) | MemberEvent::Forgotten(_) => {}
         }
     }
 
-    fn member_up(&mut self, now: Time, member: MemberId, generation: Generation) {
+    fn member_up(&mut self, now: Time, record: &MemberRecord) {
+        let (member, generation) = (record.id(), record.generation);
         if self.alive.is_reborn(member, generation) {
             self.member_gone(now, member);
         }
-        if member == self.id() || !self.alive.insert(now, member, generation) {
+        if member == self.id() || !self.alive.insert(now, member, generation, &record.zone) {
             return;
         }
         self.injection.handle_change(self.id(), &self.alive);

@@ -1,8 +1,23 @@
-//! A scenario: the cluster, its links, what is pulled when, and the faults. Plain values; reading a file is in `file`.
+//! A scenario: the cluster, its links, what is pulled when, and the faults. Plain values; reading a file is in `file`
+//! and `check`, what follows from the values in `plan` and `bound`.
 //!
 //! Rates count payload bytes: what a stream of full frames carries, not the frames' headers.
 
+mod bound;
+mod check;
+mod duration;
+mod error;
+mod file;
+mod plan;
+mod shipped;
+
 use std::time::Duration;
+
+pub use bound::Bounds;
+pub use duration::{DurationError, parse_duration};
+pub use error::ScenarioError;
+pub use plan::{Start, Wave};
+pub use shipped::{by_name, shipped};
 
 /// Everything that a run needs to know. Made by parsing a file, so that all values are in their ranges.
 #[derive(Clone, Debug, PartialEq)]
@@ -94,7 +109,7 @@ pub enum Arrival {
     },
     /// So large a share at a time; the next begin when those before have finished.
     Rolling {
-        /// Above 0.0, at most 1.0.
+        /// 0.001 to 1.0; rounded up to whole nodes.
         share: f64,
     },
 }
@@ -141,4 +156,34 @@ pub enum FaultKind {
         /// Its number, from 0.
         node: u32,
     },
+}
+
+/// Values that replace those of a file before anything is checked, so that they meet the same rules.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Overrides {
+    /// Number of nodes.
+    pub nodes: Option<u32>,
+    /// Bytes of all blobs; the layers of an image keep their proportions.
+    pub size: Option<u64>,
+    /// An image of layers of so many bytes, in place of the content.
+    pub layers: Option<Vec<u64>>,
+    /// Link of each node, and what the file states as a multiple of it.
+    pub link: Option<Link>,
+    /// Bytes per second that the upstream sends.
+    pub upstream: Option<u64>,
+    /// One-way delay.
+    pub latency: Option<Duration>,
+    /// Share of the nodes that have the content already.
+    pub warm_share: Option<f64>,
+    /// The seed.
+    pub seed: Option<u64>,
+}
+
+#[cfg(test)]
+mod tests_support {
+    use super::Scenario;
+
+    pub(super) fn cold_start() -> Scenario {
+        Scenario::parse(include_str!("../../scenarios/cold-start.toml"), "cold-start.toml").unwrap()
+    }
 }

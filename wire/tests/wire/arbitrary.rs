@@ -16,7 +16,8 @@ use shoal_wire::{
     },
     ids::{Generation, Incarnation, LeaseId, MemberId, PieceHash, PublicKey, QueryId},
     limits::{
-        LEASES_PER_ANNOUNCEMENT, NAME_BYTES, PEERS_PER_ANSWER, PIECE_BYTES_MAX, PIECES_MAX, TAG_BYTES, ZONE_BYTES,
+        GATEWAYS_PER_ZONE, LEASES_PER_ANNOUNCEMENT, NAME_BYTES, PEERS_PER_ANSWER, PIECE_BYTES_MAX, PIECES_MAX,
+        TAG_BYTES, ZONE_BYTES,
     },
     member::{Life, MemberRecord},
     name::{ContentKind, Descriptor, Name, Reference},
@@ -32,8 +33,7 @@ pub(crate) fn control() -> impl Strategy<Value = ControlMessage> {
         (query(), answer()).prop_map(|(query, answer)| M::Resolution { query, answer }),
         (name(), outcome()).prop_map(|(name, outcome)| M::Publish { name, outcome }),
         announcement().prop_map(M::Announce),
-        (digest(), vec(member(), 0..=PEERS_PER_ANSWER), any::<bool>(), any::<u32>())
-            .prop_map(|(digest, peers, coordinates, refresh_ms)| M::Peers { digest, peers, coordinates, refresh_ms }),
+        peers_named(),
         digest().prop_map(|digest| M::Withdraw { digest }),
         (digest(), lease(), span()).prop_filter_map("a lease has a piece", |(digest, lease, (first, end))| {
             (first < end).then(|| M::Lease { digest, lease, first: PieceIndex(first), count: end - first })
@@ -122,6 +122,19 @@ pub(crate) fn runs() -> impl Strategy<Value = PieceRuns> {
 fn sized_map() -> impl Strategy<Value = (u64, PieceMap)> {
     let size = prop_oneof![0..1u64 << 32, 0..=u64::from(PIECES_MAX) * PIECE_BYTES_MAX];
     size.prop_flat_map(|size| (Just(size), map(Geometry::of(size).unwrap().pieces())))
+}
+
+fn peers_named() -> impl Strategy<Value = ControlMessage> {
+    let (peers, gateways) = (vec(member(), 0..=PEERS_PER_ANSWER), vec(member(), 0..=GATEWAYS_PER_ZONE));
+    (digest(), peers, gateways, any::<bool>(), any::<u32>()).prop_map(
+        |(digest, peers, gateways, coordinates, refresh_ms)| ControlMessage::Peers {
+            digest,
+            peers,
+            gateways,
+            coordinates,
+            refresh_ms,
+        },
+    )
 }
 
 fn announcement() -> impl Strategy<Value = Announcement> {

@@ -8,8 +8,8 @@ use shoal_wire::{
     gossip::{BUSY_ALTERNATIVES, GossipPacket, RECORDS_PER_REQUEST, SYNC_BUCKETS},
     ids::{LeaseId, MemberId, PieceHash, QueryId},
     limits::{
-        LEASES_PER_ANNOUNCEMENT, MEMBERS_PER_MESSAGE, NAME_BYTES, PEERS_PER_ANSWER, PIECE_RUNS_MAX, PIECES_MAX,
-        SIGNATURE_BYTES, TAG_BYTES, UPDATES_PER_PACKET, ZONE_BYTES,
+        GATEWAYS_PER_ZONE, LEASES_PER_ANNOUNCEMENT, MEMBERS_PER_MESSAGE, NAME_BYTES, PEERS_PER_ANSWER, PIECE_RUNS_MAX,
+        PIECES_MAX, SIGNATURE_BYTES, TAG_BYTES, UPDATES_PER_PACKET, ZONE_BYTES,
     },
     name::{Descriptor, Name, Reference},
     piece_map::{PieceMap, PieceRuns},
@@ -51,8 +51,8 @@ fn announce(leases: usize, unreachable: usize) -> Vec<u8> {
     [vec![4], digest(), vec![9], no_pieces_of_one, flags, list(leases, &span), list(unreachable, &[7; 16])].concat()
 }
 
-fn peers(count: usize) -> Vec<u8> {
-    [vec![5], digest(), list(count, &[7; 16]), vec![1, 0]].concat()
+fn peers(count: usize, gateways: usize) -> Vec<u8> {
+    [vec![5], digest(), list(count, &[7; 16]), list(gateways, &[7; 16]), vec![1, 0]].concat()
 }
 
 fn lease(first: usize, count: usize) -> Vec<u8> {
@@ -136,8 +136,9 @@ fn texts_are_printable_ascii() {
 
 #[test]
 fn lists() {
-    taken::<ControlMessage>(&peers(PEERS_PER_ANSWER));
-    refused::<ControlMessage>(&peers(PEERS_PER_ANSWER + 1), "at most 16 elements");
+    taken::<ControlMessage>(&peers(PEERS_PER_ANSWER, GATEWAYS_PER_ZONE));
+    refused::<ControlMessage>(&peers(PEERS_PER_ANSWER + 1, 0), "at most 16 elements");
+    refused::<ControlMessage>(&peers(0, GATEWAYS_PER_ZONE + 1), "at most 16 elements");
     taken::<ControlMessage>(&announce(LEASES_PER_ANNOUNCEMENT, PEERS_PER_ANSWER));
     refused::<ControlMessage>(&announce(LEASES_PER_ANNOUNCEMENT + 1, 0), "at most 64 elements");
     refused::<ControlMessage>(&announce(0, PEERS_PER_ANSWER + 1), "at most 16 elements");
@@ -286,7 +287,9 @@ fn what_a_receiver_would_refuse_is_not_encoded() {
 
     let digest = samples::sha256();
     let peers = vec![samples::member(1); PEERS_PER_ANSWER + 1];
-    refused(ControlMessage::Peers { digest, peers, coordinates: true, refresh_ms: 1 });
+    refused(ControlMessage::Peers { digest, peers, gateways: Vec::new(), coordinates: true, refresh_ms: 1 });
+    let gateways = vec![samples::member(1); GATEWAYS_PER_ZONE + 1];
+    refused(ControlMessage::Peers { digest, peers: Vec::new(), gateways, coordinates: true, refresh_ms: 1 });
     for (first, count) in [(0, 0), (PIECES_MAX, 1), (u32::MAX, u32::MAX), (0, PIECES_MAX + 1)] {
         refused(ControlMessage::Lease { digest, lease: LeaseId(1), first: PieceIndex(first), count });
     }

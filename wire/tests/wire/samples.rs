@@ -88,6 +88,7 @@ fn announcements() -> Vec<Sample> {
     let peers = ControlMessage::Peers {
         digest: sha256(),
         peers: vec![member(0xa1), member(0xb2)],
+        gateways: vec![member(0xb2)],
         coordinates: true,
         refresh_ms: 5_000,
     };

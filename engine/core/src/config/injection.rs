@@ -22,6 +22,8 @@ pub struct InjectionConfig {
     pub run_bytes_max: u64,
     /// Time that a lease should take at its holder's rate. Longer means fewer requests at the upstream.
     pub run_time: Duration,
+    /// How long the lease of the first piece may keep others from starting.
+    pub opening_max: Duration,
     /// How often a coordinating home looks at its leases.
     pub tick: Duration,
     /// Time between two announcements of a wanter in a small swarm; larger swarms announce less often.
@@ -76,6 +78,7 @@ impl Default for InjectionConfig {
             run_bytes_start: 1024 * 1024,
             run_bytes_max: 64 * 1024 * 1024,
             run_time: Duration::from_secs(1),
+            opening_max: Duration::from_millis(250),
             tick: Duration::from_millis(250),
             refresh: Duration::from_millis(500),
             refresh_held: Duration::from_secs(30),

@@ -7,7 +7,8 @@ use std::time::Duration;
 pub struct SwarmConfig {
     /// Pieces sent at once. Admission matters more than piece policy: few at once finish early and can be passed on.
     pub upload_slots: usize,
-    /// Requests that wait for a slot; further ones are refused.
+    /// Requests that wait for a slot; further ones are refused. One that waits at a busy peer could be served by another;
+    /// what a reader waits for has a place more.
     pub upload_backlog: usize,
     /// Refused members that are told when a slot frees.
     pub refused_max: usize,
@@ -15,6 +16,12 @@ pub struct SwarmConfig {
     pub requests_max: usize,
     /// Neighbours that a node looks for in each swarm.
     pub neighbours: usize,
+    /// Neighbours in other zones that it looks for besides, where its zone has gateways.
+    pub neighbours_far: usize,
+    /// Pieces requested at once from other zones, of all that are.
+    pub requests_far_max: usize,
+    /// Time that a zone's gateway has to bring in a piece before the next one may; also eight times what a piece takes.
+    pub gateway_patience_min: Duration,
     /// Neighbours that it accepts in each swarm.
     pub neighbours_max: usize,
     /// Pieces after the contiguous prefix among which the rarest is chosen.
@@ -49,10 +56,13 @@ impl Default for SwarmConfig {
     fn default() -> Self {
         Self {
             upload_slots: 4,
-            upload_backlog: 1,
+            upload_backlog: 0,
             refused_max: 256,
             requests_max: 4,
             neighbours: 16,
+            neighbours_far: 12,
+            requests_far_max: 2,
+            gateway_patience_min: Duration::from_secs(1),
             neighbours_max: 40,
             window_pieces: 32,
             have_interval: Duration::from_millis(20),

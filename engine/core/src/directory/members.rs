@@ -24,28 +24,37 @@ pub(crate) enum Settling {
     Settled,
 }
 
+/// One alive member.
+#[derive(Debug)]
+struct Alive {
+    generation: Generation,
+    zone: Box<str>,
+}
+
 /// Alive members, this node included.
 #[derive(Debug)]
 pub(crate) struct AliveMembers {
-    ids: BTreeMap<MemberId, Generation>,
+    own: MemberId,
+    ids: BTreeMap<MemberId, Alive>,
     changed_at: Time,
     joining_since: Option<Time>,
 }
 
 impl AliveMembers {
     /// A cluster of one.
-    pub(crate) fn new(own: MemberId, generation: Generation, now: Time) -> Self {
-        Self { ids: BTreeMap::from([(own, generation)]), changed_at: now, joining_since: None }
+    pub(crate) fn new(own: MemberId, generation: Generation, zone: &str, now: Time) -> Self {
+        let ids = BTreeMap::from([(own, Alive { generation, zone: zone.into() })]);
+        Self { own, ids, changed_at: now, joining_since: None }
     }
 
     /// Whether this is another life of a member that counts as alive: the last one ended without anybody noticing.
     pub(crate) fn is_reborn(&self, member: MemberId, generation: Generation) -> bool {
-        self.ids.get(&member).is_some_and(|&known| known < generation)
+        self.ids.get(&member).is_some_and(|known| known.generation < generation)
     }
 
     /// Adds a member; says whether it is new.
-    pub(crate) fn insert(&mut self, now: Time, member: MemberId, generation: Generation) -> bool {
-        let added = self.ids.insert(member, generation).is_none();
+    pub(crate) fn insert(&mut self, now: Time, member: MemberId, generation: Generation, zone: &str) -> bool {
+        let added = self.ids.insert(member, Alive { generation, zone: zone.into() }).is_none();
         if added {
             self.changed_at = now;
         }
@@ -63,6 +72,16 @@ impl AliveMembers {
 
     pub(crate) fn contains(&self, member: MemberId) -> bool {
         self.ids.contains_key(&member)
+    }
+
+    /// The zone that a member announces; empty for one that announces none or is not known.
+    pub(crate) fn zone(&self, member: MemberId) -> &str {
+        self.ids.get(&member).map_or("", |alive| &alive.zone)
+    }
+
+    /// Whether a member is in the same zone as this node.
+    pub(crate) fn is_near(&self, member: MemberId) -> bool {
+        self.zone(member) == self.zone(self.own)
     }
 
     /// Homes of `key`, best first.

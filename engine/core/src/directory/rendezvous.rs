@@ -91,8 +91,8 @@ pub fn homes_of(digest: &Digest, members: impl IntoIterator<Item = MemberId>) ->
     Homes::rank(Key::of_digest(digest), members).iter().collect()
 }
 
-/// Score of a member for a key: the finalizer of MurmurHash3 over the id, mixed with the key.
-fn score(key: Key, member: MemberId) -> u64 {
+/// Score of a member for a key, the higher the better: the finalizer of MurmurHash3 over the id, mixed with the key.
+pub(crate) fn score(key: Key, member: MemberId) -> u64 {
     let (high, low) = member.0.split_at(8);
     let high = u64::from_be_bytes(*high.first_chunk().expect("8 bytes"));
     let low = u64::from_be_bytes(*low.first_chunk().expect("8 bytes"));

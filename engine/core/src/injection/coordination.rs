@@ -30,6 +30,8 @@ pub(super) struct Coordination {
     concurrency: Concurrency,
     /// No lease before this time: it listens first, or the upstream asked for a pause.
     hold_until: Time,
+    /// When the first lease may be given.
+    opened_at: Time,
     /// Since when the upstream has failed without a piece in between, and how often.
     failing_since: Option<Time>,
     failures: u32,
@@ -71,6 +73,7 @@ impl Coordination {
             foreign: BTreeMap::new(),
             concurrency: Concurrency::new(now, config),
             hold_until: now + collect,
+            opened_at: now + collect,
             failing_since: None,
             failures: 0,
             last_failure: UpstreamFailure::Unavailable,

@@ -6,6 +6,7 @@
 
 mod concurrency;
 mod coordination;
+mod introduction;
 mod lease;
 mod participant;
 mod record;
@@ -22,10 +23,7 @@ use shoal_wire::{
 use self::record::Record;
 use crate::{
     config::InjectionConfig,
-    directory::{
-        members::{AliveMembers, Settling},
-        rendezvous::{Homes, Key},
-    },
+    directory::{members::AliveMembers, rendezvous::Key},
     outbox::Outbox,
     rng::Stream,
     time::Time,
@@ -60,15 +58,14 @@ impl Injection {
         self.records.get(digest).filter(|record| record.is_obtainable()).map(Record::size)
     }
 
-    /// A member announces. `homes` are those of the blob; `settling` says how far this node's view can be relied on.
+    /// A member announces.
     pub(crate) fn handle_announce(
         &mut self,
         now: Time,
         outbox: &mut Outbox,
         from: MemberId,
         announcement: &Announcement,
-        homes: Homes,
-        settling: Settling,
+        members: &AliveMembers,
     ) {
         let digest = announcement.digest;
         let Ok(geometry) = Geometry::of(announcement.size) else { return };
@@ -76,10 +73,11 @@ impl Injection {
             return;
         }
         self.make_room(&digest);
+        let homes = members.homes(Key::of_digest(&digest));
         let record = self.records.entry(digest).or_insert_with(|| Record::new(digest, geometry, homes.clone(), now));
         record.set_homes(homes);
         let mut context = Context { now, outbox, random: &mut self.random, config: &self.config };
-        record.handle_announce(&mut context, from, announcement, geometry, settling);
+        record.handle_announce(&mut context, from, announcement, geometry, members);
         self.schedule(now, &digest);
     }
 
@@ -199,7 +197,7 @@ fn refuse(outbox: &mut Outbox, to: MemberId, digest: Digest, failure: shoal_wire
 
 #[cfg(test)]
 mod tests {
-    use shoal_wire::{control::LeaseEnd, piece_map::PieceMap};
+    use shoal_wire::{control::LeaseEnd, ids::Generation, piece_map::PieceMap};
 
     use super::*;
     use crate::event::Output;
@@ -236,10 +234,13 @@ mod tests {
         (Injection::new(config, 1), Outbox::new(OWN))
     }
 
+    fn alone() -> AliveMembers {
+        AliveMembers::new(OWN, Generation(1), "", Time::ZERO)
+    }
+
     fn announce(injection: &mut Injection, outbox: &mut Outbox, at: u32, from: MemberId, blob: Digest) {
-        let homes = Homes::rank(Key::of_digest(&blob), [OWN]);
         let now = Time::from_micros(u64::from(at));
-        injection.handle_announce(now, outbox, from, &announcement(blob), homes, Settling::Settled);
+        injection.handle_announce(now, outbox, from, &announcement(blob), &alone());
     }
 
     fn sent(outbox: &mut Outbox) -> Vec<(MemberId, ControlMessage)> {
@@ -267,8 +268,7 @@ mod tests {
     fn a_map_that_does_not_fit_the_size_is_ignored() {
         let (mut injection, mut outbox) = bench();
         let wrong = Announcement { have: PieceMap::empty(5), ..announcement(digest(1)) };
-        let homes = Homes::rank(Key::of_digest(&digest(1)), [OWN]);
-        injection.handle_announce(Time::ZERO, &mut outbox, member(1), &wrong, homes, Settling::Settled);
+        injection.handle_announce(Time::ZERO, &mut outbox, member(1), &wrong, &alone());
         assert!(sent(&mut outbox).is_empty() && injection.records.is_empty());
     }
 
@@ -285,15 +285,25 @@ mod tests {
     }
 
     #[test]
-    fn leases_are_disjoint_ascending_and_cover_the_blob() {
+    fn the_first_piece_is_leased_alone_and_then_disjoint_ascending_runs_cover_the_blob() {
         let (mut injection, mut outbox) = bench();
         announce(&mut injection, &mut outbox, 0, member(1), digest(1));
-        let mut next = 0;
-        for (to, message) in sent(&mut outbox) {
-            if let ControlMessage::Lease { first, count, .. } = message {
-                assert_eq!((to, first.0), (member(1), next));
-                next += count;
-            }
+        let leases = |outbox: &mut Outbox| -> Vec<_> {
+            let lease = |(to, message)| match message {
+                ControlMessage::Lease { lease, first, count, .. } => Some((to, lease, first.0, count)),
+                _ => None,
+            };
+            sent(outbox).into_iter().filter_map(lease).collect()
+        };
+        let opening = leases(&mut outbox);
+        assert_eq!(opening.len(), 1);
+        let (holder, lease, first, count) = opening[0];
+        assert_eq!((holder, first, count), (member(1), 0, 1));
+        injection.handle_progress(Time::ZERO, &mut outbox, holder, &digest(1), lease, PieceIndex(1));
+        let mut next = 1;
+        for (to, _, first, count) in leases(&mut outbox) {
+            assert_eq!((to, first), (member(1), next));
+            next += count;
         }
         assert_eq!(next, 4);
     }

@@ -7,18 +7,22 @@ use shoal_wire::{
     digest::Digest,
     geometry::{Geometry, PieceIndex},
     ids::{LeaseId, MemberId},
-    limits::PEERS_PER_ANSWER,
 };
 
-use super::{Context, coordination::Coordination, participant::Participant, refuse};
+use super::{
+    Context,
+    coordination::Coordination,
+    introduction::{Introduction, introduce},
+    participant::Participant,
+    refuse,
+};
 use crate::{
-    directory::{members::Settling, rendezvous::Homes},
-    rng::Stream,
+    directory::{
+        members::{AliveMembers, Settling},
+        rendezvous::{Homes, Key},
+    },
     time::Time,
 };
-
-/// Complete holders among the peers of one answer.
-const HOLDERS_PER_ANSWER: usize = 4;
 
 /// One blob at one of its homes.
 #[derive(Debug)]
@@ -92,7 +96,7 @@ impl Record {
         from: MemberId,
         announcement: &Announcement,
         geometry: Geometry,
-        settling: Settling,
+        members: &AliveMembers,
     ) {
         self.used = context.now;
         if geometry != self.geometry && !self.adopt_size(from, geometry) {
@@ -108,8 +112,8 @@ impl Record {
         for &member in &announcement.unreachable {
             self.question(context, member);
         }
-        self.consider_coordinating(context, announcement, settling);
-        self.answer(context, from, announcement.wants);
+        self.consider_coordinating(context, announcement, members.settling(context.now));
+        self.answer(context, members, from, announcement.wants);
         self.work(context);
     }
 
@@ -175,14 +179,20 @@ impl Record {
         self.coordination = Some(coordination);
     }
 
-    fn answer(&mut self, context: &mut Context<'_>, to: MemberId, wants: bool) {
+    fn answer(&mut self, context: &mut Context<'_>, members: &AliveMembers, to: MemberId, wants: bool) {
         let refresh = context.config.refresh_for(self.wanters(), wants);
-        let peers = if wants { self.choose_peers(context.random, to) } else { Vec::new() };
+        let introduction = if wants {
+            let key = Key::of_digest(&self.digest);
+            introduce(context.random, &self.participants, members, key, to)
+        } else {
+            Introduction::default()
+        };
         context.outbox.send(
             to,
             ControlMessage::Peers {
                 digest: self.digest,
-                peers,
+                peers: introduction.peers,
+                gateways: introduction.gateways,
                 coordinates: self.coordination.is_some(),
                 refresh_ms: u32::try_from(refresh.as_millis()).unwrap_or(u32::MAX),
             },
@@ -191,25 +201,6 @@ impl Record {
 
     fn wanters(&self) -> usize {
         self.participants.values().filter(|peer| peer.wants).count()
-    }
-
-    /// Random peers for `to`, a few complete holders among them.
-    fn choose_peers(&self, random: &mut Stream, to: MemberId) -> Vec<MemberId> {
-        let useful = |full: bool| {
-            self.participants
-                .iter()
-                .filter(move |&(&member, peer)| member != to && !peer.doubted && peer.have.is_full() == full)
-                .map(|(&member, _)| member)
-                .collect::<Vec<_>>()
-        };
-        let (mut holders, mut wanters) = (useful(true), useful(false));
-        random.shuffle(&mut holders);
-        random.shuffle(&mut wanters);
-        let spare = PEERS_PER_ANSWER.saturating_sub(wanters.len()).max(HOLDERS_PER_ANSWER);
-        holders.truncate(spare);
-        holders.extend(wanters);
-        holders.truncate(PEERS_PER_ANSWER);
-        holders
     }
 
     pub(super) fn remove(&mut self, context: &mut Context<'_>, member: MemberId) {
@@ -230,7 +221,13 @@ impl Record {
         };
         participant.questioned_at = Some(context.now);
         let coordinates = self.coordination.is_some();
-        let question = ControlMessage::Peers { digest: self.digest, peers: Vec::new(), coordinates, refresh_ms: 0 };
+        let question = ControlMessage::Peers {
+            digest: self.digest,
+            peers: Vec::new(),
+            gateways: Vec::new(),
+            coordinates,
+            refresh_ms: 0,
+        };
         context.outbox.send(member, question);
     }
 

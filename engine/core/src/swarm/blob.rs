@@ -10,7 +10,7 @@ use shoal_wire::{
     piece_map::{PieceMap, PieceRuns},
 };
 
-use super::announcer::Announcer;
+use super::{announcer::Announcer, crossing::Crossing};
 use crate::time::Time;
 
 /// A blob. Each of its pieces is missing, requested, leased or stored, and in one of these states only.
@@ -30,6 +30,9 @@ pub(super) struct Blob {
     pub(super) neighbours: BTreeMap<MemberId, Neighbour>,
     /// How many neighbours have each piece.
     availability: Vec<u16>,
+    /// How many of them are in this node's zone.
+    near_availability: Vec<u16>,
+    pub(super) crossing: Crossing,
     pub(super) announcer: Announcer,
     /// Pieces stored since neighbours were told last.
     pub(super) untold: Vec<PieceIndex>,
@@ -60,6 +63,10 @@ pub(super) enum Stage {
 pub(super) struct Neighbour {
     pub(super) have: PieceMap,
     pub(super) wants: bool,
+    /// Whether it is in this node's zone.
+    pub(super) is_near: bool,
+    /// When it last said what it has.
+    pub(super) heard_at: Time,
     /// When this node sent it its whole map last.
     pub(super) greeted_at: Option<Time>,
     /// Greetings in a row without an answer.
@@ -67,8 +74,9 @@ pub(super) struct Neighbour {
 }
 
 impl Neighbour {
-    pub(super) fn new(pieces: u32) -> Self {
-        Self { have: PieceMap::empty(pieces), wants: true, greeted_at: None, unanswered: 0 }
+    pub(super) fn new(pieces: u32, is_near: bool) -> Self {
+        let have = PieceMap::empty(pieces);
+        Self { have, wants: true, is_near, heard_at: Time::ZERO, greeted_at: None, unanswered: 0 }
     }
 }
 
@@ -92,6 +100,8 @@ impl Blob {
             demand: Vec::new(),
             neighbours: BTreeMap::new(),
             availability: vec![0; pieces as usize],
+            near_availability: vec![0; pieces as usize],
+            crossing: Crossing::default(),
             announcer,
             untold: Vec::new(),
             told_at: Time::ZERO,
@@ -117,6 +127,25 @@ impl Blob {
     /// How many neighbours have `piece`.
     pub(super) fn availability(&self, piece: PieceIndex) -> u16 {
         self.availability.get(piece.0 as usize).copied().unwrap_or(0)
+    }
+
+    /// How many neighbours in this node's zone have `piece`.
+    pub(super) fn near_availability(&self, piece: PieceIndex) -> u16 {
+        self.near_availability.get(piece.0 as usize).copied().unwrap_or(0)
+    }
+
+    fn count(&mut self, now: Time, piece: PieceIndex, is_near: bool) {
+        self.availability[piece.0 as usize] += 1;
+        if is_near {
+            self.near_availability[piece.0 as usize] += 1;
+        } else {
+            self.crossing.note_far(now, piece);
+        }
+    }
+
+    fn discount(&mut self, piece: PieceIndex, is_near: bool) {
+        self.availability[piece.0 as usize] -= 1;
+        self.near_availability[piece.0 as usize] -= u16::from(is_near);
     }
 
     /// Notes a stored piece; says whether it is new.
@@ -162,29 +191,26 @@ impl Blob {
     }
 
     /// Takes over the whole map of a neighbour.
-    pub(super) fn set_neighbour(&mut self, id: MemberId, have: PieceMap, wants: bool) {
-        let pieces = self.geometry.pieces();
-        let neighbour = self.neighbours.entry(id).or_insert_with(|| Neighbour::new(pieces));
-        let previous = std::mem::replace(&mut neighbour.have, have);
-        neighbour.wants = wants;
-        neighbour.unanswered = 0;
-        for piece in previous.iter() {
-            self.availability[piece.0 as usize] -= 1;
-        }
-        for piece in neighbour.have.iter() {
-            self.availability[piece.0 as usize] += 1;
-        }
+    pub(super) fn set_neighbour(&mut self, now: Time, id: MemberId, have: PieceMap, wants: bool, is_near: bool) {
+        let greeted_at = self.neighbours.get(&id).and_then(|neighbour| neighbour.greeted_at);
+        self.remove_neighbour(id);
+        have.iter().for_each(|piece| self.count(now, piece, is_near));
+        let neighbour = Neighbour { have, wants, heard_at: now, greeted_at, ..Neighbour::new(0, is_near) };
+        self.neighbours.insert(id, neighbour);
     }
 
     /// Adds pieces that a neighbour got. One that is not known is no neighbour yet: its greeting follows.
-    pub(super) fn extend_neighbour(&mut self, id: MemberId, pieces: &PieceRuns) {
-        let Some(neighbour) = self.neighbours.get_mut(&id) else { return };
-        for piece in pieces.iter().take_while(|&piece| self.geometry.contains(piece)) {
+    pub(super) fn extend_neighbour(&mut self, now: Time, id: MemberId, pieces: &PieceRuns) {
+        let Some(mut neighbour) = self.neighbours.remove(&id) else { return };
+        let geometry = self.geometry;
+        for piece in pieces.iter().take_while(|&piece| geometry.contains(piece)) {
             if neighbour.have.insert(piece) {
-                self.availability[piece.0 as usize] += 1;
+                self.count(now, piece, neighbour.is_near);
             }
         }
         neighbour.wants &= !neighbour.have.is_full();
+        neighbour.heard_at = now;
+        self.neighbours.insert(id, neighbour);
     }
 
     /// A neighbour turned out not to have a piece.
@@ -192,15 +218,14 @@ impl Blob {
         if let Some(neighbour) = self.neighbours.get_mut(&id)
             && neighbour.have.remove(piece)
         {
-            self.availability[piece.0 as usize] -= 1;
+            let is_near = neighbour.is_near;
+            self.discount(piece, is_near);
         }
     }
 
     pub(super) fn remove_neighbour(&mut self, id: MemberId) {
         let Some(neighbour) = self.neighbours.remove(&id) else { return };
-        for piece in neighbour.have.iter() {
-            self.availability[piece.0 as usize] -= 1;
-        }
+        neighbour.have.iter().for_each(|piece| self.discount(piece, neighbour.is_near));
     }
 
     /// The pieces that neighbours have not been told of, as runs, and nothing untold any more.

@@ -5,6 +5,8 @@
 //! so that neighbours fetch different pieces and have something to exchange (Cohen, "Incentives Build Robustness in
 //! BitTorrent", 2003, section 2.4; Legout et al., IMC 2006).
 
+use std::time::Duration;
+
 use shoal_wire::{geometry::PieceIndex, ids::MemberId};
 use smallvec::SmallVec;
 
@@ -22,8 +24,18 @@ pub(super) struct Choice {
     pub(super) is_demanded: bool,
 }
 
+/// Neighbours of a blob.
+type Neighbours<'a> = SmallVec<[(MemberId, &'a Neighbour); 32]>;
+
 /// The neighbours of a blob that may be asked now.
-type Usable<'a> = SmallVec<[(MemberId, &'a Neighbour); 32]>;
+struct Reach<'a> {
+    /// In this node's zone; anywhere, where the zone has no gateways.
+    near: Neighbours<'a>,
+    /// In other zones, where this node's zone has gateways.
+    far: Neighbours<'a>,
+    /// All in this node's zone, also those that are busy, where it has gateways.
+    zone: Neighbours<'a>,
+}
 
 /// What a choice is made from besides the blob.
 pub(super) struct Chooser<'a> {
@@ -31,56 +43,126 @@ pub(super) struct Chooser<'a> {
     pub(super) config: &'a SwarmConfig,
     pub(super) peers: &'a Peers,
     pub(super) random: &'a mut Stream,
+    /// Time that a gateway of the zone has to bring in a piece.
+    pub(super) patience: Duration,
 }
 
 impl Chooser<'_> {
-    /// The next request for `blob`, or `None` where nothing is to be had now.
-    pub(super) fn choose(&mut self, blob: &Blob) -> Option<Choice> {
-        let usable = self.usable(blob);
-        if usable.is_empty() {
+    /// The next request for `blob`, or `None` where nothing is to be had now. `may_cross` says whether there is room for
+    /// one more request to another zone.
+    pub(super) fn choose(&mut self, blob: &Blob, may_cross: bool) -> Option<Choice> {
+        let reach = self.reach(blob);
+        if reach.near.is_empty() && reach.far.is_empty() {
             return None;
         }
-        let demanded =
-            blob.demand.iter().copied().find(|&piece| {
-                is_missing(blob, piece) && usable.iter().any(|(_, neighbour)| neighbour.have.has(piece))
-            });
-        let piece = demanded.or_else(|| self.rarest(blob, &usable))?;
-        let from = self.source(&usable, piece, None)?;
+        let demanded = blob
+            .demand
+            .iter()
+            .copied()
+            .find(|&piece| is_missing(blob, piece) && self.sources(blob, &reach, piece).next().is_some());
+        // Others wait for what only this node may bring into the zone.
+        let piece = if let Some(piece) = demanded.or_else(|| self.first_piece(blob, &reach)) {
+            piece
+        } else {
+            let crossing = if may_cross { self.crossing(blob, &reach) } else { None };
+            crossing.or_else(|| self.rarest_near(blob, &reach))?
+        };
+        let from = self.source(blob, &reach, piece, None)?;
         Some(Choice { piece, from, is_demanded: demanded.is_some() })
+    }
+
+    /// The first piece, where it is missing and to be had: readers have nothing before it.
+    fn first_piece(&self, blob: &Blob, reach: &Reach<'_>) -> Option<PieceIndex> {
+        let first = PieceIndex(0);
+        (is_missing(blob, first) && self.sources(blob, reach, first).next().is_some()).then_some(first)
     }
 
     /// A second source for a piece that `not_from` is slow to deliver.
     pub(super) fn another_source(&mut self, blob: &Blob, piece: PieceIndex, not_from: MemberId) -> Option<MemberId> {
-        let usable = self.usable(blob);
-        self.source(&usable, piece, Some(not_from))
+        let reach = self.reach(blob);
+        self.source(blob, &reach, piece, Some(not_from))
     }
 
     /// Neighbours that may be asked now. Requests are spread: one for each peer, more where peers are few.
-    fn usable<'b>(&self, blob: &'b Blob) -> Usable<'b> {
+    fn reach<'b>(&self, blob: &'b Blob) -> Reach<'b> {
         let able = |id: MemberId| self.peers.get(id).is_none_or(|peer| peer.is_usable(self.now));
-        let with_pieces = blob.neighbours.iter().filter(|(id, neighbour)| !neighbour.have.is_empty() && able(**id));
-        let usable: Usable<'b> = with_pieces.map(|(&id, neighbour)| (id, neighbour)).collect();
+        let with_pieces = blob.neighbours.iter().filter(|(_, neighbour)| !neighbour.have.is_empty());
+        let with_pieces = with_pieces.map(|(&id, neighbour)| (id, neighbour));
+        let mut usable: Neighbours<'b> = with_pieces.clone().filter(|(id, _)| able(*id)).collect();
         let per_peer = self.config.requests_max.div_ceil(usable.len().max(1));
-        usable.into_iter().filter(|(id, _)| self.peers.get(*id).is_none_or(|peer| peer.in_flight < per_peer)).collect()
+        usable.retain(|(id, _)| self.peers.get(*id).is_none_or(|peer| peer.in_flight < per_peer));
+        if !blob.crossing.is_exclusive() {
+            return Reach { near: usable, far: Neighbours::new(), zone: Neighbours::new() };
+        }
+        let (near, far) = usable.into_iter().partition(|(_, neighbour)| neighbour.is_near);
+        let lives = |id: MemberId| self.peers.get(id).is_none_or(|peer| !peer.is_resting(self.now));
+        let zone = with_pieces.filter(|(id, neighbour)| neighbour.is_near && lives(*id)).collect();
+        Reach { near, far, zone }
     }
 
-    fn rarest(&mut self, blob: &Blob, usable: &Usable<'_>) -> Option<PieceIndex> {
-        let cursor = blob.cursor();
-        let window_end = cursor.saturating_add(self.config.window_pieces).min(blob.geometry.pieces());
-        self.rarest_between(blob, usable, cursor, window_end)
-            .or_else(|| self.rarest_between(blob, usable, window_end, blob.geometry.pieces()))
+    /// The rarest piece that a usable neighbour has, within the window where there is one.
+    fn rarest_near(&mut self, blob: &Blob, reach: &Reach<'_>) -> Option<PieceIndex> {
+        let pieces = |word: usize| present(&reach.near, word) & missing(blob, word);
+        if blob.crossing.is_exclusive() {
+            self.rarest(blob, pieces, |piece| blob.near_availability(piece))
+        } else {
+            self.rarest(blob, pieces, |piece| blob.availability(piece))
+        }
     }
 
-    /// The rarest piece in `start..end` that is missing here and present at a usable neighbour.
-    fn rarest_between(&mut self, blob: &Blob, usable: &Usable<'_>, start: u32, end: u32) -> Option<PieceIndex> {
+    /// The rarest piece that nobody in the zone has and that this node may bring in.
+    fn crossing(&mut self, blob: &Blob, reach: &Reach<'_>) -> Option<PieceIndex> {
+        if reach.far.is_empty() {
+            return None;
+        }
+        let pieces = |word: usize| {
+            let outside = present(&reach.far, word) & !present(&reach.zone, word) & missing(blob, word);
+            bits(outside)
+                .filter(|&bit| self.may_fetch(blob, piece_at(word, bit)))
+                .fold(0, |allowed, bit| allowed | 1 << bit)
+        };
+        let allowed: SmallVec<[u64; 16]> = (0..blob.have.words().len()).map(pieces).collect();
+        self.rarest(blob, |word| allowed[word], |piece| blob.availability(piece))
+    }
+
+    fn may_fetch(&self, blob: &Blob, piece: PieceIndex) -> bool {
+        let is_at_work = |gateway: MemberId| {
+            let lives = self.peers.get(gateway).is_none_or(|peer| !peer.is_resting(self.now));
+            let heard = blob.neighbours.get(&gateway).map(|neighbour| neighbour.heard_at);
+            lives && heard.is_some_and(|at| self.now.since(at) < self.patience)
+        };
+        // A reader that waits for one piece does not wait for all turns.
+        let patience = if blob.demand.contains(&piece) { self.patience / 8 } else { self.patience };
+        blob.crossing.may_fetch(self.now, piece, patience, is_at_work)
+    }
+
+    /// The rarest of the pieces, first in the window after the prefix.
+    fn rarest(
+        &mut self,
+        blob: &Blob,
+        pieces: impl Fn(usize) -> u64,
+        availability: impl Fn(PieceIndex) -> u16,
+    ) -> Option<PieceIndex> {
+        let (cursor, count) = (blob.cursor(), blob.geometry.pieces());
+        let window_end = cursor.saturating_add(self.config.window_pieces).min(count);
+        self.rarest_between(cursor, window_end, &pieces, &availability)
+            .or_else(|| self.rarest_between(window_end, count, &pieces, &availability))
+    }
+
+    /// The rarest piece of those in `start..end`, at random among equals.
+    fn rarest_between(
+        &mut self,
+        start: u32,
+        end: u32,
+        pieces: impl Fn(usize) -> u64,
+        availability: impl Fn(PieceIndex) -> u16,
+    ) -> Option<PieceIndex> {
         let mut best: Option<(u16, PieceIndex)> = None;
         let mut ties = 0;
         for word in start / 64..end.div_ceil(64) {
-            let mut candidates = candidate_word(blob, usable, word as usize) & range_mask(word, start, end);
-            while candidates != 0 {
-                let piece = PieceIndex(word * 64 + candidates.trailing_zeros());
-                candidates &= candidates - 1;
-                let holders = blob.availability(piece);
+            for bit in bits(pieces(word as usize) & range_mask(word, start, end)) {
+                let piece = piece_at(word as usize, bit);
+                let holders = availability(piece);
                 match best {
                     Some((fewest, _)) if holders > fewest => {}
                     Some((fewest, _)) if holders == fewest => {
@@ -99,17 +181,36 @@ impl Chooser<'_> {
         best.map(|(_, piece)| piece)
     }
 
-    /// The least burdened usable neighbour that has `piece`.
-    fn source(&mut self, usable: &Usable<'_>, piece: PieceIndex, not_from: Option<MemberId>) -> Option<MemberId> {
+    /// Usable neighbours that may be asked for `piece`.
+    fn sources<'b>(
+        &self,
+        blob: &Blob,
+        reach: &'b Reach<'_>,
+        piece: PieceIndex,
+    ) -> impl Iterator<Item = MemberId> + use<'b> {
+        let is_inside = reach.zone.iter().any(|(_, neighbour)| neighbour.have.has(piece));
+        let is_left_to_others = blob.crossing.is_exclusive() && !is_inside && !self.may_fetch(blob, piece);
+        let among: &[_] = match (blob.crossing.is_exclusive(), is_inside) {
+            (false, _) | (true, true) => &reach.near,
+            (true, false) if is_left_to_others => &[],
+            (true, false) => &reach.far,
+        };
+        among.iter().filter(move |(_, neighbour)| neighbour.have.has(piece)).map(|&(id, _)| id)
+    }
+
+    /// The least burdened of those that may be asked for `piece`.
+    fn source(
+        &mut self,
+        blob: &Blob,
+        reach: &Reach<'_>,
+        piece: PieceIndex,
+        not_from: Option<MemberId>,
+    ) -> Option<MemberId> {
         let typical = self.peers.typical_rate();
-        usable
-            .iter()
-            .filter(|(id, neighbour)| Some(*id) != not_from && neighbour.have.has(piece))
-            .min_by_key(|(id, _)| {
-                let burden = self.peers.get(*id).map(|peer| peer.burden(typical)).unwrap_or_default();
-                (burden, self.random.bits())
-            })
-            .map(|&(id, _)| id)
+        self.sources(blob, reach, piece).filter(|&id| Some(id) != not_from).min_by_key(|&id| {
+            let burden = self.peers.get(id).map(|peer| peer.burden(typical)).unwrap_or_default();
+            (burden, self.random.bits())
+        })
     }
 }
 
@@ -117,11 +218,27 @@ fn is_missing(blob: &Blob, piece: PieceIndex) -> bool {
     blob.geometry.contains(piece) && !blob.have.has(piece) && !blob.requested.has(piece) && !blob.leased.has(piece)
 }
 
-/// 64 pieces at once: missing here, not on their way, and present at one of `usable`.
-fn candidate_word(blob: &Blob, usable: &Usable<'_>, word: usize) -> u64 {
-    let taken = blob.have.words()[word] | blob.requested.words()[word] | blob.leased.words()[word];
-    let present = usable.iter().fold(0, |present, (_, neighbour)| present | neighbour.have.words()[word]);
-    present & !taken
+/// 64 pieces at once: which are missing here and not on their way.
+fn missing(blob: &Blob, word: usize) -> u64 {
+    !(blob.have.words()[word] | blob.requested.words()[word] | blob.leased.words()[word])
+}
+
+/// 64 pieces at once: which any of `neighbours` has.
+fn present(neighbours: &Neighbours<'_>, word: usize) -> u64 {
+    neighbours.iter().fold(0, |present, (_, neighbour)| present | neighbour.have.words()[word])
+}
+
+/// The positions of the bits that are set, ascending.
+fn bits(mut word: u64) -> impl Iterator<Item = u32> {
+    std::iter::from_fn(move || {
+        let bit = (word != 0).then(|| word.trailing_zeros())?;
+        word &= word - 1;
+        Some(bit)
+    })
+}
+
+fn piece_at(word: usize, bit: u32) -> PieceIndex {
+    PieceIndex(u32::try_from(word).unwrap_or(u32::MAX).saturating_mul(64).saturating_add(bit))
 }
 
 /// The bits of `word` that stand for pieces in `start..end`.

@@ -43,6 +43,10 @@ impl Holding {
         true
     }
 
+    pub(super) fn len(&self) -> usize {
+        self.0.len()
+    }
+
     pub(super) fn get_mut(&mut self, lease: HeldLease) -> Option<&mut Held> {
         self.0.get_mut(&lease)
     }

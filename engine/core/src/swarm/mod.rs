@@ -6,6 +6,7 @@
 mod announcer;
 mod blob;
 mod choice;
+mod crossing;
 mod holding;
 mod lease_work;
 pub(crate) mod neighbours;

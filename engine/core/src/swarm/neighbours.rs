@@ -19,6 +19,14 @@ use crate::time::Time;
 /// Greetings without an answer after which a neighbour is given up.
 const UNANSWERED_MAX: u32 = 5;
 
+/// What a home answers.
+pub(crate) struct Answer {
+    pub(crate) peers: Vec<MemberId>,
+    pub(crate) gateways: Vec<MemberId>,
+    pub(crate) coordinates: bool,
+    pub(crate) refresh: Duration,
+}
+
 /// What a greeting says.
 pub(crate) struct Greeting {
     pub(crate) size: u64,
@@ -35,10 +43,9 @@ impl Swarm {
         around: &mut Surroundings<'_>,
         from: MemberId,
         digest: &Digest,
-        peers: &[MemberId],
-        coordinates: bool,
-        refresh: Duration,
+        answer: Answer,
     ) {
+        let Answer { peers, gateways, coordinates, refresh } = answer;
         let Some(blob) = self.blobs.get_mut(digest) else {
             return around.outbox.send(from, ControlMessage::Withdraw { digest: *digest });
         };
@@ -50,7 +57,10 @@ impl Swarm {
             self.timers.set(Timer::Announce(*digest), around.now);
         }
         if wants {
-            self.meet(around, digest, peers);
+            if blob.announcer.acting() == from && !refresh.is_zero() {
+                blob.crossing.set_gateways(gateways, around.outbox.own());
+            }
+            self.meet(around, digest, &peers);
         }
     }
 
@@ -60,10 +70,17 @@ impl Swarm {
         let Some(blob) = self.blobs.get_mut(digest) else { return };
         for &peer in peers {
             let is_new = peer != around.outbox.own() && !blob.neighbours.contains_key(&peer);
-            if !is_new || blob.neighbours.len() >= self.config.neighbours || !around.members.contains(peer) {
+            let is_near = around.members.is_near(peer);
+            let room = match (blob.crossing.is_exclusive(), is_near) {
+                (true, false) => self.config.neighbours_far,
+                _ => self.config.neighbours,
+            };
+            let counts = |neighbour: &Neighbour| !blob.crossing.is_exclusive() || neighbour.is_near == is_near;
+            let known = blob.neighbours.values().filter(|neighbour| counts(neighbour)).count();
+            if !is_new || known >= room || !around.members.contains(peer) {
                 continue;
             }
-            blob.neighbours.insert(peer, Neighbour::new(blob.geometry.pieces()));
+            blob.neighbours.insert(peer, Neighbour::new(blob.geometry.pieces(), is_near));
             greet(blob, around, peer, load);
         }
     }
@@ -112,7 +129,8 @@ impl Swarm {
         let has_room = blob.neighbours.len() < self.config.neighbours_max || blob.neighbours.contains_key(&from);
         let is_useful = blob.stage != Stage::Held && has_room;
         if is_useful {
-            blob.set_neighbour(from, greeting.have, greeting.wants);
+            let is_near = around.members.is_near(from);
+            blob.set_neighbour(around.now, from, greeting.have, greeting.wants, is_near);
         }
         if !greeting.reply {
             around.outbox.send(from, blob.hello(true, self.uploads.load()));
@@ -134,7 +152,7 @@ impl Swarm {
     ) {
         self.peers.get_mut(from).note_load(load);
         if let Some(blob) = self.blobs.get_mut(digest) {
-            blob.extend_neighbour(from, pieces);
+            blob.extend_neighbour(around.now, from, pieces);
             self.make_requests(around);
         }
     }

@@ -65,6 +65,11 @@ impl Peer {
         self.busy_until <= now && self.resting_until <= now
     }
 
+    /// Whether it stalled or was not reached a moment ago.
+    pub(super) fn is_resting(&self, now: Time) -> bool {
+        self.resting_until > now
+    }
+
     /// Order of preference: few requests of ours, then little load, then speed. Slow means under a quarter of `typical`.
     pub(super) fn burden(&self, typical: Option<f64>) -> (bool, usize, u16) {
         let is_slow = matches!((self.rate, typical), (Some(rate), Some(typical)) if rate * 4.0 < typical);

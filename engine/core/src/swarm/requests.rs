@@ -1,9 +1,12 @@
 //! Requests for pieces: making them, taking their results, giving up the stalled, repeating the slow.
 
+use std::time::Duration;
+
 use shoal_wire::{digest::Digest, geometry::PieceIndex, ids::MemberId, transfer::Urgency};
 
 use super::{
     Surroundings, Swarm, Timer,
+    blob::Blob,
     choice::{Choice, Chooser},
     transfers::Transfer,
 };
@@ -21,13 +24,20 @@ const HEDGE_ANY: u32 = 5;
 impl Swarm {
     /// Asks for pieces while there are free requests and pieces to be had.
     pub(super) fn make_requests(&mut self, around: &mut Surroundings<'_>) {
-        while self.transfers.len() < self.config.requests_max {
+        while self.transfers.len() < self.requests_max() {
             let Some((digest, choice)) = self.choose(around.now) else { break };
             let urgency = if choice.is_demanded { Urgency::OnDemand } else { Urgency::Bulk };
             self.request(around, &digest, choice.piece, choice.from, urgency);
         }
         self.repeat_slow(around);
         self.plan_requests(around.now);
+    }
+
+    /// Requests at once. What this node fetches from the upstream takes their place: it comes in over the same link, and
+    /// would get less of it the more peers send at the same time, while the upstream idles.
+    fn requests_max(&self) -> usize {
+        let wanted = self.blobs.values().filter(|blob| blob.is_wanted()).count().max(1);
+        self.config.requests_max.saturating_sub(self.holding.len() / wanted).max(2)
     }
 
     /// The next request over all blobs: what readers wait for, then the blob with the fewest pieces on their way.
@@ -39,8 +49,30 @@ impl Swarm {
             .map(|blob| (blob.demand.is_empty(), blob.requested.count(), blob.digest))
             .collect();
         order.sort_unstable();
-        let mut chooser = Chooser { now, config: &self.config, peers: &self.peers, random: &mut self.random };
-        order.into_iter().find_map(|(_, _, digest)| Some((digest, chooser.choose(self.blobs.get(&digest)?)?)))
+        for (_, _, digest) in order {
+            let Some(blob) = self.blobs.get(&digest) else { continue };
+            let patience = self.gateway_patience(blob);
+            let may_cross = self.crossings(blob) < self.config.requests_far_max;
+            let (config, peers, random) = (&self.config, &self.peers, &mut self.random);
+            let mut chooser = Chooser { now, config, peers, random, patience };
+            if let Some(choice) = chooser.choose(blob, may_cross) {
+                return Some((digest, choice));
+            }
+        }
+        None
+    }
+
+    /// Requests to other zones.
+    fn crossings(&self, blob: &Blob) -> usize {
+        let is_far = |id| blob.neighbours.get(id).is_some_and(|neighbour| !neighbour.is_near);
+        let of_blob = self.transfers.iter().filter(|(_, transfer)| transfer.digest == blob.digest);
+        of_blob.filter(|(_, transfer)| is_far(&transfer.from)).count()
+    }
+
+    /// Time that a gateway of the zone has to bring in a piece.
+    fn gateway_patience(&self, blob: &Blob) -> Duration {
+        let expected = self.transfers.expected(blob.geometry.piece_bytes()).unwrap_or_default();
+        (expected * 8).max(self.config.gateway_patience_min)
     }
 
     fn request(
@@ -145,7 +177,7 @@ impl Swarm {
     /// Asks a second peer for pieces that the first is slow to deliver: where nothing else is left to ask for, where a
     /// reader waits, or where the first is far behind. (Endgame, BEP 3; the tail at scale, Dean and Barroso 2013.)
     fn repeat_slow(&mut self, around: &mut Surroundings<'_>) {
-        let idle = self.transfers.len() < self.config.requests_max;
+        let idle = self.transfers.len() < self.requests_max();
         let late: Vec<_> = self
             .transfers
             .iter()
@@ -153,7 +185,7 @@ impl Swarm {
             .map(|(_, transfer)| *transfer)
             .collect();
         for transfer in late {
-            if self.transfers.len() > self.config.requests_max {
+            if self.transfers.len() > self.requests_max() {
                 return;
             }
             self.repeat(around, &transfer);
@@ -161,11 +193,14 @@ impl Swarm {
     }
 
     fn repeat(&mut self, around: &mut Surroundings<'_>, slow: &Transfer) {
-        let Some(blob) = self.blobs.get_mut(&slow.digest) else { return };
-        let mut chooser =
-            Chooser { now: around.now, config: &self.config, peers: &self.peers, random: &mut self.random };
+        let Some(blob) = self.blobs.get(&slow.digest) else { return };
+        let patience = self.gateway_patience(blob);
+        let (config, peers, random) = (&self.config, &self.peers, &mut self.random);
+        let mut chooser = Chooser { now: around.now, config, peers, random, patience };
         let Some(from) = chooser.another_source(blob, slow.piece, slow.from) else { return };
-        blob.hedged += 1;
+        if let Some(blob) = self.blobs.get_mut(&slow.digest) {
+            blob.hedged += 1;
+        }
         self.request(around, &slow.digest, slow.piece, from, Urgency::Bulk);
     }
 
@@ -188,7 +223,7 @@ impl Swarm {
 
     /// Plans the next look: when a transfer stalls or is late, or when a peer that is left alone may be asked again.
     fn plan_requests(&mut self, now: Time) {
-        let idle = self.transfers.len() < self.config.requests_max;
+        let idle = self.transfers.len() < self.requests_max();
         let stalls = self.transfers.iter().map(|(_, transfer)| self.transfers.stalls_at(transfer, &self.config));
         let hedges = self
             .transfers
@@ -196,9 +231,13 @@ impl Swarm {
             .filter_map(|(_, transfer)| self.hedges_at(transfer, idle))
             // One that is late already found no second source; it is looked at again when something changes.
             .filter(|&at| at > now);
-        let wants = idle && self.blobs.values().any(super::blob::Blob::is_wanted);
+        let wants = idle && self.blobs.values().any(Blob::is_wanted);
         let returns = self.peers.next_return(now).filter(|_| wants);
-        match stalls.chain(hedges).chain(returns).min() {
+        // A gateway's time is up at some moment: looked at again a few times within it.
+        let is_waiting = |blob: &Blob| blob.is_wanted() && blob.crossing.is_exclusive();
+        let waiting = self.blobs.values().filter(|blob| wants && is_waiting(blob));
+        let takeover = waiting.map(|blob| now + self.gateway_patience(blob) / 4).min();
+        match stalls.chain(hedges).chain(returns).chain(takeover).min() {
             Some(at) => self.timers.set(Timer::Requests, at),
             None => self.timers.cancel(Timer::Requests),
         }

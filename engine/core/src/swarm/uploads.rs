@@ -140,7 +140,8 @@ mod tests {
 
     /// Requests of peers 1, 2, 3, ... in order.
     fn requested(count: u8) -> (Uploads, Outbox, SwarmConfig) {
-        let (mut uploads, mut outbox, config) = (Uploads::new(), Outbox::new(OWN), SwarmConfig::default());
+        let config = SwarmConfig { upload_backlog: 1, ..SwarmConfig::default() };
+        let (mut uploads, mut outbox) = (Uploads::new(), Outbox::new(OWN));
         for index in 1..=count {
             uploads.request(&config, &mut outbox, UploadId(u64::from(index)), peer(index), Urgency::Bulk);
         }

@@ -3,6 +3,9 @@
 mod cold_start;
 mod failures;
 mod names;
+mod policies;
+mod pull;
 mod storms;
 mod tuning;
 mod world;
+mod zones;

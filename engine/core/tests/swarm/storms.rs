@@ -42,6 +42,8 @@ impl Storm {
             })
             .collect();
         crashes.sort_unstable();
+        let zones = if random.chance(0.4) { 2 + random.below(9) } else { 0 };
+        let setting = Setting { zones, ..setting };
         // 200 pieces of 256 KiB.
         Self { setting, size: 50 * MIB, crashes, arrivals }
     }

@@ -25,10 +25,16 @@ impl Coordination {
         }
         let mut covered = covered;
         while self.at_work(context.now) < self.concurrency.limit() {
+            if self.is_opening(context) && !self.leases.is_empty() {
+                return;
+            }
             let Some(holder) = self.choose_holder(context, participants) else { return };
-            let Some(run) = self.next_run(&covered, context.config, participants.get(&holder)) else {
+            let Some(mut run) = self.next_run(&covered, context.config, participants.get(&holder)) else {
                 return self.help_the_slowest(context, participants, holder);
             };
+            if self.is_opening(context) {
+                run.end = run.start + 1;
+            }
             run.clone().for_each(|piece| {
                 covered.insert(PieceIndex(piece));
             });
@@ -51,6 +57,12 @@ impl Coordination {
             .filter(|(_, participant)| participant.may_lease(context.now))
             .min_by_key(|&(&member, participant)| (at_work(member), participant.injected, context.random.bits()))
             .map(|(&member, _)| member)
+    }
+
+    /// Whether the first piece is still on its way, alone: it has the upstream's whole link, so that readers have bytes and
+    /// peers have something to share early, and those that announce themselves meanwhile get the next leases.
+    fn is_opening(&self, context: &Context<'_>) -> bool {
+        self.available.is_empty() && context.now.since(self.opened_at) < context.config.opening_max
     }
 
     /// The first pieces that nobody has or fetches: about a second's worth at the holder's rate.

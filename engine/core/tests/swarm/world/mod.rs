@@ -1,10 +1,11 @@
 //! A whole cluster in virtual time: real nodes, a made-up network, an upstream and links with rates.
 //!
-//! Links serve pieces in order (first come, first served), which has the throughput of fair sharing. Control messages
-//! take a latency and may be lost; datagrams too. Everything follows from one seed.
+//! Nodes, the upstream and zones have links with rates (`network`). Control messages take a latency and may be lost;
+//! datagrams too. Everything follows from one seed.
 
-pub(crate) mod links;
+pub(crate) mod network;
 pub(crate) mod schedule;
+mod topology;
 mod traffic;
 
 use std::{
@@ -30,7 +31,10 @@ use shoal_wire::{
     version::PROTOCOL_VERSION,
 };
 
-use self::{links::Link, schedule::Schedule};
+use self::{
+    network::{FlowId, Network, Sharing},
+    schedule::Schedule,
+};
 
 /// What the network and the nodes are like.
 #[derive(Clone, Debug)]
@@ -38,8 +42,15 @@ pub(crate) struct Setting {
     pub(crate) nodes: usize,
     /// Bytes per second of each node, each way.
     pub(crate) link: f64,
-    /// Bytes per second of the upstream.
+    /// Nodes at a tenth of that rate: the last ones.
+    pub(crate) slow: usize,
+    /// Bytes per second of the upstream, which is in no zone.
     pub(crate) upstream: f64,
+    /// Zones of equal size, or 0 for a network without. The nodes of a zone follow each other.
+    pub(crate) zones: usize,
+    /// Bytes per second of each zone's uplink, each way.
+    pub(crate) zone_uplink: f64,
+    pub(crate) sharing: Sharing,
     /// Share of datagrams that are lost, 0 to 1.
     pub(crate) gossip_loss: f64,
     /// Share of control messages that are lost, 0 to 1.
@@ -56,7 +67,11 @@ impl Default for Setting {
         Self {
             nodes: 8,
             link: 25e6,
+            slow: 0,
             upstream: 25e6,
+            zones: 0,
+            zone_uplink: 50e6,
+            sharing: Sharing::InOrder,
             gossip_loss: 0.0,
             control_loss: 0.0,
             hanging_transfers: 0.0,
@@ -79,11 +94,25 @@ enum Event {
         piece: PieceIndex,
         urgency: shoal_wire::transfer::Urgency,
     },
-    /// A piece is through the uploader's link and the requester's.
+    /// The last byte of a piece has left its uploader.
+    Sent {
+        upload: UploadId,
+    },
+    /// A piece has reached its requester.
     Delivered {
         transfer: TransferId,
         uploader: usize,
         upload: UploadId,
+    },
+    /// Some of a piece may have reached its requester.
+    Progress {
+        transfer: TransferId,
+        uploader: usize,
+        upload: UploadId,
+    },
+    /// The upstream begins to answer.
+    Fetching {
+        lease: HeldLease,
     },
     /// The next piece of a lease is through the upstream's link and the holder's.
     Fetched {
@@ -100,6 +129,7 @@ struct Fetch {
     digest: Digest,
     next: u32,
     end: u32,
+    flow: Option<FlowId>,
 }
 
 /// A request that an uploader has.
@@ -110,6 +140,7 @@ struct Upload {
     requester_life: u32,
     digest: Digest,
     piece: PieceIndex,
+    flow: Option<FlowId>,
 }
 
 /// One node with its links and its store.
@@ -117,13 +148,13 @@ pub(crate) struct Member {
     pub(crate) node: Node,
     pub(crate) is_up: bool,
     life: u32,
-    up: Link,
-    down: Link,
     fetches: BTreeMap<HeldLease, Fetch>,
     uploads: BTreeMap<UploadId, Upload>,
     open: BTreeSet<TransferId>,
     wanted_pieces: BTreeMap<TransferId, (Digest, PieceIndex)>,
     pub(crate) store: BTreeMap<Digest, PieceMap>,
+    /// When the first piece of each blob was there, from which on a reader has bytes.
+    pub(crate) begun: BTreeMap<Digest, Time>,
     pub(crate) finished: BTreeMap<Digest, Time>,
     pub(crate) failed: BTreeMap<Digest, UpstreamFailure>,
     pub(crate) answers: Vec<NameOutcome>,
@@ -138,7 +169,7 @@ pub(crate) struct World {
     by_id: BTreeMap<MemberId, usize>,
     schedule: Schedule<(usize, u32, Event)>,
     random: Stream,
-    upstream: Link,
+    network: Network<(usize, u32, Event)>,
     pub(crate) upstream_bytes: u64,
     pub(crate) upstream_questions: u64,
     pub(crate) upstream_failure: Option<UpstreamFailure>,
@@ -153,6 +184,8 @@ pub(crate) struct World {
     uploads: u64,
     sizes: BTreeMap<Digest, u64>,
     trace: Option<blake3::Hasher>,
+    /// Zones that reach nothing outside, and are not reached.
+    cut_off: BTreeSet<usize>,
     seed: u64,
     /// Prints leases and crashes as they happen.
     pub(crate) tells: bool,
@@ -171,7 +204,7 @@ fn index_at(address: SocketAddr) -> Option<usize> {
     usize::try_from(u32::from(*address.ip()).checked_sub(0x0a00_0001)?).ok()
 }
 
-fn record(index: usize, generation: u64) -> MemberRecord {
+fn record(index: usize, generation: u64, zone: String) -> MemberRecord {
     let mut key = [0; 32];
     key[..8].copy_from_slice(&(index as u64 + 1).to_be_bytes());
     MemberRecord {
@@ -179,7 +212,7 @@ fn record(index: usize, generation: u64) -> MemberRecord {
         generation: Generation(generation),
         incarnation: Incarnation(0),
         address: address(index),
-        zone: String::new(),
+        zone,
         version: u16::from(PROTOCOL_VERSION),
         upload_bytes_per_s: 0,
     }
@@ -193,7 +226,7 @@ impl World {
             by_id: BTreeMap::new(),
             schedule: Schedule::new(),
             random: Stream::new(seed, "world"),
-            upstream: Link::new(setting.upstream),
+            network: Network::new(setting.sharing, topology::rates(&setting)),
             upstream_bytes: 0,
             upstream_questions: 0,
             upstream_failure: None,
@@ -205,6 +238,7 @@ impl World {
             uploads: 0,
             sizes: BTreeMap::new(),
             trace: None,
+            cut_off: BTreeSet::new(),
             seed,
             tells: false,
             setting,
@@ -229,16 +263,20 @@ impl World {
     fn new_member(&self, index: usize, generation: u64, life: u32) -> Member {
         let seed = self.seed.wrapping_mul(1_000_003).wrapping_add(index as u64) ^ generation << 48;
         Member {
-            node: Node::new(self.setting.config.clone(), record(index, generation), seed, self.now),
+            node: Node::new(
+                self.setting.config.clone(),
+                record(index, generation, self.setting.zone_name(index)),
+                seed,
+                self.now,
+            ),
             is_up: true,
             life,
-            up: Link::new(self.setting.link),
-            down: Link::new(self.setting.link),
             fetches: BTreeMap::new(),
             uploads: BTreeMap::new(),
             open: BTreeSet::new(),
             wanted_pieces: BTreeMap::new(),
             store: BTreeMap::new(),
+            begun: BTreeMap::new(),
             finished: BTreeMap::new(),
             failed: BTreeMap::new(),
             answers: Vec::new(),
@@ -281,6 +319,7 @@ impl World {
         let member = &mut self.members[index];
         member.is_up = false;
         member.life += 1;
+        self.stop_traffic_of(index);
     }
 
     /// A crashed node comes back with an empty store and a new generation.
@@ -322,7 +361,14 @@ impl World {
     pub(crate) fn run_until(&mut self, time: Duration, done: impl Fn(&Self) -> bool) -> bool {
         let end = self.now + time;
         while !done(self) {
+            let arrival = self.network.next_arrival();
             match self.schedule.next_time() {
+                planned if arrival.is_some_and(|at| at <= end && planned.is_none_or(|planned| at <= planned)) => {
+                    self.now = self.now.max(arrival.unwrap_or(self.now));
+                    for (index, life, event) in self.network.take_arrived(self.now) {
+                        self.happen(index, life, event);
+                    }
+                }
                 Some(at) if at <= end => self.step(),
                 _ => {
                     self.now = end;
@@ -336,6 +382,10 @@ impl World {
     fn step(&mut self) {
         let Some((at, (index, life, event))) = self.schedule.pop() else { return };
         self.now = at;
+        self.happen(index, life, event);
+    }
+
+    fn happen(&mut self, index: usize, life: u32, event: Event) {
         if !self.members[index].is_up || self.members[index].life != life {
             return;
         }
@@ -346,12 +396,15 @@ impl World {
                 self.uploads += 1;
                 let upload = UploadId(self.uploads);
                 let requester_life = self.members[requester].life;
-                let entry = Upload { transfer, requester, requester_life, digest, piece };
+                let entry = Upload { transfer, requester, requester_life, digest, piece, flow: None };
                 self.members[index].uploads.insert(upload, entry);
                 let from = self.members[requester].node.id();
                 self.input(index, Input::PieceRequested { upload, from, digest, piece, urgency });
             }
+            Event::Sent { upload } => self.sent(index, upload),
+            Event::Progress { transfer, uploader, upload } => self.progress(index, transfer, uploader, upload),
             Event::Delivered { transfer, uploader, upload } => self.deliver(index, transfer, uploader, upload),
+            Event::Fetching { lease } => self.fetch_next(index, lease),
             Event::Fetched { lease } => self.fetched(index, lease),
             Event::Verified { digest } if self.corrupt => {
                 let pieces = self.geometry(&digest).pieces();
@@ -411,6 +464,9 @@ impl World {
                 member.open.insert(transfer);
                 member.wanted_pieces.insert(transfer, (digest, piece));
                 let uploader = self.by_id[&from];
+                if self.is_cut(index, uploader) {
+                    return;
+                }
                 let delay = self.latency();
                 self.after(uploader, delay, Event::Asked { transfer, requester: index, digest, piece, urgency });
             }
@@ -422,7 +478,9 @@ impl World {
                     let home = self.by_id[&lease.home];
                     println!("{:?} home {home} leases {}..{} to {index}", self.now, first.0, first.0 + count);
                 }
-                self.members[index].fetches.insert(lease, Fetch { digest, next: first.0, end: first.0 + count });
+                self.members[index]
+                    .fetches
+                    .insert(lease, Fetch { digest, next: first.0, end: first.0 + count, flow: None });
                 self.start_fetch(index, lease, count);
             }
             Output::CutFetch { lease, end } => self.cut(index, lease, end),
@@ -447,7 +505,7 @@ impl World {
 
     fn send_gossip(&mut self, index: usize, to: SocketAddr, packet: shoal_wire::gossip::GossipPacket) {
         let Some(target) = index_at(to).filter(|&index| index < self.members.len()) else { return };
-        if self.chance(self.setting.gossip_loss) {
+        if self.is_cut(index, target) || self.chance(self.setting.gossip_loss) {
             return;
         }
         let delay = self.latency();
@@ -457,7 +515,7 @@ impl World {
     fn send_control(&mut self, index: usize, to: MemberId, message: shoal_wire::control::ControlMessage) {
         self.control_messages += 1;
         let Some(&target) = self.by_id.get(&to) else { return };
-        if !self.members[target].is_up {
+        if !self.members[target].is_up || self.is_cut(index, target) {
             // A connection to a dead host ends by its idle timeout.
             return self.after(index, Duration::from_secs(10), Event::Input(Input::ControlLost { to }));
         }

@@ -1,0 +1,268 @@
+//! Flags of `shoal-lab`.
+
+use std::{
+    fmt::Write as _,
+    path::{Path, PathBuf},
+};
+
+use anyhow::{Context, bail, ensure};
+use clap::{Args, Parser, Subcommand, ValueEnum};
+use shoal_core::units::{Rate, Size};
+use shoal_lab::{
+    report::Report,
+    run::{BUILT_IN, ClientKind, Plan, SystemChoice},
+};
+use shoal_sim::scenario::{Link, Overrides, Scenario, by_name, parse_duration, shipped};
+
+/// Measures ways to pull container images: real nodes in network namespaces behind shaped links, on one machine
+///
+/// It needs Linux, root, iproute2 and docker-registry. Scenarios say what is pulled by how many nodes over which links.
+#[derive(Parser)]
+#[command(name = "shoal-lab", version)]
+pub(crate) struct Cli {
+    #[command(subcommand)]
+    pub(crate) command: Command,
+}
+
+#[derive(Subcommand)]
+pub(crate) enum Command {
+    /// Run a scenario, and print how long it took and how near it came to what the links allow
+    Run(Box<RunArgs>),
+    /// List the scenarios that come with it
+    Scenarios,
+}
+
+/// Arguments of `shoal-lab run`.
+#[derive(Args, Clone, Debug)]
+pub(crate) struct RunArgs {
+    /// Name of a scenario that comes with it, or a file
+    scenario: String,
+    /// Numbers of nodes, in place of the scenario's; several make a series each
+    #[arg(long, value_name = "N,...", value_delimiter = ',')]
+    nodes: Vec<u32>,
+    /// Bytes of the content, as 256MiB; the layers of an image keep their proportions
+    #[arg(long, value_name = "SIZE")]
+    size: Option<Size>,
+    /// An image of layers of these sizes
+    #[arg(long, value_name = "SIZE,...", value_delimiter = ',', conflicts_with = "size")]
+    layers: Vec<Size>,
+    /// Link of each node, as 50mbit, or up/down as 20mbit/100mbit, in payload; what else the scenario states scales with it
+    #[arg(long, value_name = "RATE", value_parser = link)]
+    link: Option<Link>,
+    /// What the upstream sends, as 50mbit, in payload
+    #[arg(long, value_name = "RATE")]
+    upstream: Option<Rate>,
+    /// One-way delay between any two hosts, as 20ms
+    #[arg(long, value_name = "TIME", value_parser = parse_duration)]
+    latency: Option<std::time::Duration>,
+    /// Share of the nodes that have the content already, as 0.5
+    #[arg(long, value_name = "SHARE")]
+    warm_share: Option<f64>,
+    /// Decides the bytes of the content and the order of what is random
+    #[arg(long)]
+    seed: Option<u64>,
+    /// Systems to compare: single, single-parallel, pull-through, shoal, shoal-no-peers, and those of --system
+    #[arg(long, value_name = "NAME,...", value_delimiter = ',', default_value = "single,shoal")]
+    systems: Vec<String>,
+    /// A system that an executable starts and stops (docs/laboratory.md); repeatable
+    #[arg(long = "system", value_name = "NAME=ADAPTER", value_parser = adapter)]
+    adapters: Vec<(String, PathBuf)>,
+    /// Runs of each system that are to count, 1 to 1000
+    #[arg(long, value_name = "N", default_value_t = 5, value_parser = clap::value_parser!(u32).range(1..=1000))]
+    repeats: u32,
+    /// How often a run that the machine disturbed is made again, 0 to 100; those that were disturbed are listed all the same
+    #[arg(long, value_name = "N", default_value_t = 2, value_parser = clap::value_parser!(u32).range(0..=100))]
+    retries: u32,
+    /// Who pulls
+    #[arg(long, value_enum, default_value_t = Client::Http)]
+    client: Client,
+    /// Write the report, plots and all raw results into this folder, which must not exist
+    #[arg(long, value_name = "DIR")]
+    out: Option<PathBuf>,
+    /// Print one JSON object instead of a table
+    #[arg(long)]
+    json: bool,
+}
+
+/// Who pulls at a node.
+#[derive(Clone, Copy, Debug, ValueEnum)]
+enum Client {
+    /// A client that asks as containerd does, checks each digest and keeps nothing
+    Http,
+    /// The same, which keeps each blob in a file
+    HttpToFiles,
+    /// A real containerd, which unpacks as well
+    Containerd,
+}
+
+impl RunArgs {
+    /// What the arguments ask for. Errors are the user's.
+    pub(crate) fn plan(&self) -> anyhow::Result<Plan> {
+        let (text, file) = self.text()?;
+        let nodes: Vec<Option<u32>> = match self.nodes.as_slice() {
+            [] => vec![None],
+            some => some.iter().copied().map(Some).collect(),
+        };
+        let scenarios = nodes.into_iter().map(|nodes| Scenario::parse_with(&text, &file, &self.overrides(nodes)));
+        let client = match self.client {
+            Client::Http => ClientKind::Http,
+            Client::HttpToFiles => ClientKind::HttpToFiles,
+            Client::Containerd => ClientKind::Containerd,
+        };
+        Ok(Plan {
+            scenarios: scenarios.collect::<Result<_, _>>()?,
+            systems: self.choices()?,
+            repeats: self.repeats,
+            retries: self.retries,
+            client,
+            shoal: crate::binary::shoal(),
+        })
+    }
+
+    /// Refuses a folder that is there, before anything takes time.
+    pub(crate) fn check_output(&self) -> anyhow::Result<()> {
+        if let Some(out) = self.out.as_deref().filter(|out| out.exists()) {
+            bail!("{} is there already: name a folder that is not, or remove it", out.display());
+        }
+        Ok(())
+    }
+
+    /// Writes the report where it is asked for, and prints the result.
+    pub(crate) fn show(&self, report: &Report) -> anyhow::Result<()> {
+        if let Some(out) = &self.out {
+            report.write(out)?;
+        }
+        let text = if self.json { format!("{}\n", report.object()) } else { report.markdown() };
+        crate::print(&text)
+    }
+
+    /// Text of the scenario, and what errors call it.
+    fn text(&self) -> anyhow::Result<(String, String)> {
+        if let Some(text) = by_name(&self.scenario) {
+            return Ok((text.to_owned(), format!("{}.toml", self.scenario)));
+        }
+        let path = Path::new(&self.scenario);
+        let names = || shipped().iter().map(|(name, _)| *name).collect::<Vec<_>>().join(", ");
+        ensure!(path.is_file(), "{} is neither a file nor one of {}", self.scenario, names());
+        let text = std::fs::read_to_string(path).with_context(|| format!("cannot read {}", path.display()))?;
+        Ok((text, self.scenario.clone()))
+    }
+
+    fn overrides(&self, nodes: Option<u32>) -> Overrides {
+        Overrides {
+            nodes,
+            size: self.size.map(|size| size.0),
+            layers: (!self.layers.is_empty()).then(|| self.layers.iter().map(|size| size.0).collect()),
+            link: self.link,
+            upstream: self.upstream.map(|rate| rate.0),
+            latency: self.latency,
+            warm_share: self.warm_share,
+            seed: self.seed,
+        }
+    }
+
+    fn choices(&self) -> anyhow::Result<Vec<SystemChoice>> {
+        let mut choices: Vec<SystemChoice> = Vec::new();
+        let adapted = self
+            .adapters
+            .iter()
+            .map(|(name, executable)| SystemChoice::Adapter { name: name.clone(), executable: executable.clone() });
+        // An adapter need not be named twice.
+        let named = self.systems.iter().filter(|name| !self.adapters.iter().any(|(adapter, _)| adapter == *name));
+        for choice in named.map(|name| SystemChoice::BuiltIn(name.clone())).chain(adapted) {
+            let name = choice.name();
+            let is_known = !matches!(choice, SystemChoice::BuiltIn(_)) || BUILT_IN.contains(&name);
+            ensure!(is_known, "there is no system {name:?}; there are {} and those of --system", BUILT_IN.join(", "));
+            ensure!(choices.iter().all(|other| other.name() != name), "the system {name} is named twice");
+            choices.push(choice);
+        }
+        Ok(choices)
+    }
+}
+
+/// The shipped scenarios, one a line.
+pub(crate) fn scenarios() -> anyhow::Result<String> {
+    let mut lines = String::new();
+    for (name, text) in shipped() {
+        let about = Scenario::parse(text, name).with_context(|| format!("the scenario {name}"))?.about;
+        // Writing to a string does not fail.
+        let _ = writeln!(lines, "{name:<16}{about}");
+    }
+    Ok(lines)
+}
+
+fn link(text: &str) -> anyhow::Result<Link> {
+    let rate = |text: &str| text.parse::<Rate>().map(|rate| rate.0);
+    // A rate may end in /s.
+    let (up, down) = match text.split_once('/').filter(|(_, down)| *down != "s") {
+        Some((up, down)) => (rate(up)?, rate(down)?),
+        None => (rate(text)?, rate(text)?),
+    };
+    Ok(Link { up, down })
+}
+
+fn adapter(text: &str) -> anyhow::Result<(String, PathBuf)> {
+    let (name, executable) = text.split_once('=').context("expected NAME=ADAPTER, as in other=./other.sh")?;
+    let is_name = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'-';
+    ensure!(
+        !name.is_empty() && name.len() <= 63 && name.bytes().all(is_name),
+        "{name:?} is no name of a system: lower-case letters, digits and -, at most 63"
+    );
+    ensure!(!BUILT_IN.contains(&name), "{name} is a system that is built in; give the adapter another name");
+    Ok((name.to_owned(), executable.into()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn parse(arguments: &[&str]) -> Result<RunArgs, clap::Error> {
+        let arguments = ["shoal-lab", "run"].iter().chain(arguments);
+        match Cli::try_parse_from(arguments)?.command {
+            Command::Run(arguments) => Ok(*arguments),
+            Command::Scenarios => unreachable!("run was asked for"),
+        }
+    }
+
+    #[test]
+    fn flags_override_the_scenario() {
+        let arguments = ["cold-start", "--nodes", "2,4", "--size", "16MiB", "--link", "10mbit/20mbit", "--seed", "9"];
+        let plan = parse(&arguments).unwrap().plan().unwrap();
+        assert_eq!(plan.scenarios.iter().map(|scenario| scenario.nodes).collect::<Vec<_>>(), [2, 4]);
+        let scenario = &plan.scenarios[0];
+        assert_eq!((scenario.content.bytes(), scenario.seed), (16 << 20, 9));
+        assert_eq!(scenario.link, Link { up: 1_250_000, down: 2_500_000 });
+        assert_eq!(plan.systems.iter().map(SystemChoice::name).collect::<Vec<_>>(), ["single", "shoal"]);
+    }
+
+    #[test]
+    fn what_cannot_be_is_refused() {
+        let refused = |arguments: &[&str]| match parse(arguments) {
+            Ok(arguments) => arguments.plan().unwrap_err().to_string(),
+            Err(error) => error.to_string(),
+        };
+        assert!(refused(&["no-such"]).contains("cold-start"));
+        assert!(refused(&["cold-start", "--nodes", "0"]).contains("nodes"));
+        assert!(refused(&["cold-start", "--systems", "other"]).contains("single-parallel"));
+        assert!(refused(&["cold-start", "--systems", "shoal,shoal"]).contains("twice"));
+        assert!(refused(&["cold-start", "--system", "shoal=./a"]).contains("built in"));
+        assert!(refused(&["cold-start", "--system", "Other"]).contains("NAME=ADAPTER"));
+        assert!(refused(&["cold-start", "--repeats", "0"]).contains("repeats"));
+        assert!(refused(&["cold-start", "--link", "fast"]).contains("200mbit"));
+        assert!(refused(&["cold-start", "--size", "1MiB", "--layers", "1MiB"]).contains("--layers"));
+    }
+
+    #[test]
+    fn an_adapter_is_a_system_beside_the_others() {
+        let plan = parse(&["cold-start", "--system", "other=/bin/true", "--systems", "single,other"]).unwrap().plan();
+        assert_eq!(plan.unwrap().systems.iter().map(SystemChoice::name).collect::<Vec<_>>(), ["single", "other"]);
+    }
+
+    #[test]
+    fn a_link_is_a_rate_or_two() {
+        assert_eq!(link("8mbit").unwrap(), Link { up: 1_000_000, down: 1_000_000 });
+        assert_eq!(link("8mbit/s").unwrap(), Link { up: 1_000_000, down: 1_000_000 });
+        assert_eq!(link("8mbit/16mbit").unwrap(), Link { up: 1_000_000, down: 2_000_000 });
+        assert!(link("8mbit/").is_err());
+    }
+}

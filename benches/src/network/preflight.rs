@@ -1,0 +1,61 @@
+//! What this machine must have, tried rather than looked up.
+
+use std::{env, path::Path};
+
+use rustix::process::geteuid;
+
+use super::{
+    error::{NetworkError, PreflightError},
+    links::shaper,
+    names::Names,
+    tools::{AfterFailure, batch},
+};
+
+/// Programs and Debian's packages with them.
+const PROGRAMS: &[(&str, &str)] = &[("ip", "iproute2"), ("tc", "iproute2")];
+
+/// What is tried within the throw-away namespace: what it is called, the program, its command, what helps.
+const TRIALS: &[(&str, &str, &str, &str)] = &[
+    ("a veth pair", "ip", "link add trial type veth peer name peer", "The kernel needs CONFIG_VETH"),
+    ("a bridge", "ip", "link add switch type bridge stp_state 0", "The kernel needs CONFIG_BRIDGE"),
+];
+
+pub(super) fn check() -> Result<(), PreflightError> {
+    if !geteuid().is_root() {
+        return Err(PreflightError::NotRoot);
+    }
+    for (program, package) in PROGRAMS {
+        if !is_installed(program) {
+            return Err(PreflightError::NoProgram { program, package });
+        }
+    }
+    let names = Names::new().map_err(impossible("network namespaces", "Mount /proc"))?;
+    let made = names.create_switch().map_err(impossible(
+        "network namespaces",
+        "The kernel needs CONFIG_NET_NS, a container the right CAP_SYS_ADMIN",
+    ));
+    let tried = made.and_then(|()| try_all(&names.switch()));
+    let removed = names.remove().map_err(impossible("network namespaces go away", "Look into /run/netns"));
+    tried.and(removed)
+}
+
+fn try_all(namespace: &str) -> Result<(), PreflightError> {
+    for (what, program, line, remedy) in TRIALS {
+        batch(program, Some(namespace), line, AfterFailure::Stop, "trying").map_err(impossible(what, remedy))?;
+    }
+    let line = format!("qdisc replace dev trial root handle 1: {}", shaper(1_000_000));
+    batch("tc", Some(namespace), &line, AfterFailure::Stop, "trying")
+        .map_err(impossible("a token-bucket shaper", "The kernel needs CONFIG_NET_SCH_TBF"))
+}
+
+fn impossible(what: &'static str, remedy: &'static str) -> impl FnOnce(NetworkError) -> PreflightError {
+    move |error| PreflightError::Impossible { what, remedy, message: error.to_string() }
+}
+
+fn is_installed(program: &str) -> bool {
+    env::var_os("PATH").is_some_and(|path| env::split_paths(&path).any(|directory| is_file(&directory.join(program))))
+}
+
+fn is_file(path: &Path) -> bool {
+    path.metadata().is_ok_and(|file| file.is_file())
+}
