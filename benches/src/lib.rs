@@ -3,10 +3,10 @@
 //!
 //! `network` builds the links, `agent` pulls behind one of them, `run` starts a system on them and pulls, `result` is what a run leaves, `report` shows it.
 
-pub mod micro;
 pub mod agent;
 pub mod guard;
 pub mod local;
+pub mod micro;
 pub mod network;
 pub mod process;
 pub mod report;
