@@ -9,6 +9,7 @@ use anyhow::{Context, bail, ensure};
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use shoal_core::units::{Rate, Size};
 use shoal_lab::{
+    local::{latency, memory, throughput},
     report::Report,
     run::{BUILT_IN, ClientKind, Plan, SystemChoice},
 };
@@ -30,6 +31,9 @@ pub(crate) enum Command {
     Run(Box<RunArgs>),
     /// List the scenarios that come with it
     Scenarios,
+    Throughput(throughput::Args),
+    Memory(memory::Args),
+    Latency(latency::Args),
 }
 
 /// Arguments of `shoal-lab run`.
@@ -220,7 +224,7 @@ mod tests {
         let arguments = ["shoal-lab", "run"].iter().chain(arguments);
         match Cli::try_parse_from(arguments)?.command {
             Command::Run(arguments) => Ok(*arguments),
-            Command::Scenarios => unreachable!("run was asked for"),
+            _ => unreachable!("run was asked for"),
         }
     }
 

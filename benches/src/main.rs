@@ -9,7 +9,13 @@ use std::{env, ffi::OsString, io::Write, process::ExitCode};
 
 use anyhow::Context;
 use clap::Parser;
-use shoal_lab::{agent, network, process, report::Report, run};
+use shoal_lab::{
+    agent,
+    local::{latency, memory, throughput},
+    network, process,
+    report::Report,
+    run,
+};
 
 use args::{Cli, Command, RunArgs};
 use interrupts::Interrupts;
@@ -34,13 +40,30 @@ fn main() -> ExitCode {
 
 fn command() -> anyhow::Result<ExitCode> {
     match Cli::parse().command {
-        Command::Run(arguments) => {
-            let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
-            runtime.context("the laboratory's runtime does not start")?.block_on(run(*arguments))
-        }
+        Command::Run(arguments) => runtime()?.block_on(run(*arguments)),
+        Command::Throughput(arguments) => runtime()?.block_on(to_the_end(throughput::run(&arguments))),
+        Command::Memory(arguments) => runtime()?.block_on(to_the_end(memory::run(&arguments))),
+        Command::Latency(arguments) => runtime()?.block_on(to_the_end(latency::run(&arguments))),
         Command::Scenarios => {
             print(&args::scenarios()?)?;
             Ok(ExitCode::SUCCESS)
+        }
+    }
+}
+
+fn runtime() -> anyhow::Result<tokio::runtime::Runtime> {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+    runtime.context("the laboratory's runtime does not start")
+}
+
+/// Runs a measurement that cleans up when it is dropped, unless a signal ends it.
+async fn to_the_end(measurement: impl Future<Output = anyhow::Result<()>>) -> anyhow::Result<ExitCode> {
+    let mut interrupts = Interrupts::listen().context("cannot listen for signals")?;
+    tokio::select! {
+        done = measurement => done.map(|()| ExitCode::SUCCESS),
+        signal = interrupts.next() => {
+            eprintln!("error: stopped by {}; nothing is left behind", signal.name);
+            Ok(ExitCode::from(signal.exit_code))
         }
     }
 }

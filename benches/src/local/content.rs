@@ -81,19 +81,19 @@ mod tests {
 
     #[test]
     fn content_has_its_size_and_is_named_by_its_digest() {
-        let directory = tempfile::tempdir().unwrap();
-        let blob = write_blob(directory.path(), CHUNK_BYTES + 5, 1).unwrap();
-        let bytes = std::fs::read(directory.path().join(&blob)).unwrap();
+        let directory = tempfile::tempdir().expect("a directory");
+        let blob = write_blob(directory.path(), CHUNK_BYTES + 5, 1).expect("the disk works");
+        let bytes = std::fs::read(directory.path().join(&blob)).expect("the disk works");
         assert_eq!(bytes.len() as u64, CHUNK_BYTES + 5);
         assert_eq!(digest_text(Sha256::new_with_prefix(&bytes)), blob);
-        assert_ne!(write_blob(directory.path(), CHUNK_BYTES + 5, 2).unwrap(), blob);
+        assert_ne!(write_blob(directory.path(), CHUNK_BYTES + 5, 2).expect("the disk works"), blob);
     }
 
     #[test]
     fn manifests_have_their_size_and_differ() {
-        let directory = tempfile::tempdir().unwrap();
-        let first = write_manifest(directory.path(), 4096, 1).unwrap();
-        assert_eq!(std::fs::metadata(directory.path().join(&first)).unwrap().len(), 4096);
-        assert_ne!(write_manifest(directory.path(), 4096, 2).unwrap(), first);
+        let directory = tempfile::tempdir().expect("a directory");
+        let first = write_manifest(directory.path(), 4096, 1).expect("the disk works");
+        assert_eq!(std::fs::metadata(directory.path().join(&first)).expect("the disk works").len(), 4096);
+        assert_ne!(write_manifest(directory.path(), 4096, 2).expect("the disk works"), first);
     }
 }

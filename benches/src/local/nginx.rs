@@ -19,7 +19,7 @@ const LOOK: Duration = Duration::from_millis(10);
 /// A running nginx that serves `<home>/registry`.
 #[derive(Debug)]
 pub(super) struct Nginx {
-    _process: Process,
+    process: Process,
     port: u16,
 }
 
@@ -44,11 +44,11 @@ impl Nginx {
         fs::write(&file, config).with_context(|| format!("cannot write {}", file.display()))?;
         let arguments = ["-e", "stderr", "-c", &file.display().to_string()].map(str::to_owned);
         let process = Process::start(Path::new("nginx"), &arguments, home.join("nginx.log"))?;
-        let nginx = Self { _process: process, port };
+        let nginx = Self { process, port };
         let begin = Instant::now();
         while reqwest::get(nginx.url("")).await.is_err() {
             if begin.elapsed() > START {
-                bail!(nginx._process.failed("nginx does not answer; is the package nginx installed?"));
+                bail!(nginx.process.failed("nginx does not answer; is the package nginx installed?"));
             }
             tokio::time::sleep(LOOK).await;
         }

@@ -32,9 +32,9 @@ impl Pair {
         let program = options.program()?;
         let home = tempfile::Builder::new().prefix("shoal-lab-local-").tempdir_in(&options.directory);
         let home = home.with_context(|| format!("cannot make a directory in {}", options.directory.display()))?;
-        let shelf = home.path().join("registry").join(REPOSITORY).join(kind);
-        fs::create_dir_all(&shelf)?;
-        let made = make(&shelf)?;
+        let directory = home.path().join("registry").join(REPOSITORY).join(kind);
+        fs::create_dir_all(&directory)?;
+        let content = make(&directory)?;
         let nginx = Nginx::start(home.path()).await?;
         let host = nginx.host();
         let mirrors = format!("mirrors:\n  \"{host}\":\n    endpoint:\n      - \"http://{host}\"\n");
@@ -42,7 +42,7 @@ impl Pair {
         // Everybody on this machine may know the secret of nodes that listen on loopback and hold made-up bytes.
         fs::write(home.path().join("secret"), "5a".repeat(32))?;
         let holder = Node::start(&program, home.path(), "a", None)?;
-        Ok((Self { holder, nginx, program, home }, made))
+        Ok((Self { holder, nginx, program, home }, content))
     }
 
     /// Node A.

@@ -3,8 +3,8 @@
 use std::{sync::Arc, time::Duration};
 
 use quinn::{
-    ClientConfig, Endpoint, EndpointConfig, IdleTimeout, MtuDiscoveryConfig, ServerConfig, TokioRuntime,
-    TransportConfig, VarInt,
+    AckFrequencyConfig, ClientConfig, Endpoint, EndpointConfig, IdleTimeout, MtuDiscoveryConfig, ServerConfig,
+    TokioRuntime, TransportConfig, VarInt,
     congestion::CubicConfig,
     crypto::rustls::{QuicClientConfig, QuicServerConfig},
 };
@@ -37,6 +37,12 @@ const CONNECTION_WINDOW_BYTES: u32 = FULL_STREAMS * STREAM_WINDOW_BYTES;
 /// Bytes of one connection that are sent and not acknowledged. A piece counts as sent once they hold it, so they are
 /// few; still enough for 1 GB/s at 1 ms.
 const SEND_WINDOW_BYTES: u64 = 1024 * 1024;
+/// Packets that a peer may receive before it acknowledges them (draft-ietf-quic-ack-frequency-04). Every second packet,
+/// the default, costs half a percent of a link of 50 Mbit/s that carries pieces both ways. Losses are still
+/// told at once, by the gap that they leave.
+const PACKETS_PER_ACK: u32 = 8;
+/// Longest that a peer waits with an acknowledgement of fewer. Below the 25 ms that are the default without the extension.
+const ACK_DELAY: Duration = Duration::from_millis(20);
 /// Guess before the first measurement: a lost first packet is sent again after three times this.
 const INITIAL_RTT: Duration = Duration::from_millis(100);
 const IDLE_TIMEOUT: Duration = Duration::from_secs(10);
@@ -77,6 +83,8 @@ pub(crate) fn open(
 fn transport() -> TransportConfig {
     let mut mtu = MtuDiscoveryConfig::default();
     mtu.upper_bound(MTU_MAX);
+    let mut acknowledgements = AckFrequencyConfig::default();
+    acknowledgements.ack_eliciting_threshold(VarInt::from_u32(PACKETS_PER_ACK)).max_ack_delay(Some(ACK_DELAY));
     let mut transport = TransportConfig::default();
     transport
         .max_concurrent_bidi_streams(VarInt::from_u32(REQUESTS_MAX))
@@ -88,6 +96,7 @@ fn transport() -> TransportConfig {
         .initial_rtt(INITIAL_RTT)
         .initial_mtu(MTU_INITIAL)
         .mtu_discovery_config(Some(mtu))
+        .ack_frequency_config(Some(acknowledgements))
         .max_idle_timeout(Some(IdleTimeout::try_from(IDLE_TIMEOUT).expect("10 s fit into a QUIC variable integer")))
         .keep_alive_interval(Some(KEEP_ALIVE))
         // quinn's BBR halves throughput and loses up to half of the packets behind a shaper.
