@@ -58,11 +58,11 @@ pub struct SwarmConfig {
 impl Default for SwarmConfig {
     fn default() -> Self {
         Self {
-            upload_slots: 4,
+            upload_slots: 5,
             upload_slots_young: 2,
-            upload_backlog: 0,
+            upload_backlog: 1,
             refused_max: 256,
-            requests_max: 4,
+            requests_max: 6,
             neighbours: 16,
             neighbours_far: 12,
             requests_far_max: 2,

@@ -142,7 +142,7 @@ mod tests {
 
     /// Requests of peers 1, 2, 3, ... in order.
     fn requested(count: u8) -> (Uploads, Outbox, SwarmConfig) {
-        let config = SwarmConfig { upload_backlog: 1, ..SwarmConfig::default() };
+        let config = SwarmConfig { upload_slots: 4, upload_backlog: 1, ..SwarmConfig::default() };
         let (mut uploads, mut outbox) = (Uploads::new(), Outbox::new(OWN));
         for index in 1..=count {
             uploads.request(&config, &mut outbox, asked(UploadId(u64::from(index)), peer(index), Urgency::Bulk));
@@ -184,7 +184,7 @@ mod tests {
 
     #[test]
     fn a_request_with_fewer_slots_waits_for_them() {
-        let config = SwarmConfig { upload_backlog: 0, ..SwarmConfig::default() };
+        let config = SwarmConfig { upload_slots: 4, upload_backlog: 0, ..SwarmConfig::default() };
         let (mut uploads, mut outbox) = (Uploads::new(), Outbox::new(OWN));
         for index in 1..=5 {
             let request = UploadRequest { slots: 2, ..asked(UploadId(index), peer(1), Urgency::Bulk) };

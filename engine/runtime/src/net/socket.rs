@@ -26,9 +26,13 @@ use crate::{
     net::{moderation::Moderation, seal::DATAGRAM_BYTES_MAX},
 };
 
-/// Socket buffers that are asked for, in bytes. The default of 208 KiB loses up to 5 % of packets when several peers
+/// Receive buffer that is asked for, in bytes. The default of 208 KiB loses up to 5 % of packets when several peers
 /// send at once.
-const SOCKET_BUFFER_BYTES: usize = 4 * 1024 * 1024;
+const RECEIVE_BUFFER_BYTES: usize = 4 * 1024 * 1024;
+
+/// Send buffer that is asked for, in bytes. It bounds what stands in this machine's own queue to the link: a larger one
+/// lets bursts overflow that queue, which drops whole batches of packets (docs/benchmarks.md).
+const SEND_BUFFER_BYTES: usize = 128 * 1024;
 
 /// Gossip datagrams that wait for the pump; more are dropped, as the network would.
 const GOSSIP_QUEUE: usize = 1024;
@@ -128,15 +132,15 @@ impl SharedSocket {
 
 /// Asks for large buffers and says what the kernel granted; less only costs retransmissions.
 fn size_buffers(socket: &Socket) {
-    let asked = socket.set_recv_buffer_size(SOCKET_BUFFER_BYTES).and(socket.set_send_buffer_size(SOCKET_BUFFER_BYTES));
+    let asked = socket.set_recv_buffer_size(RECEIVE_BUFFER_BYTES).and(socket.set_send_buffer_size(SEND_BUFFER_BYTES));
     let receive_bytes = socket.recv_buffer_size().unwrap_or(0);
     let send_bytes = socket.send_buffer_size().unwrap_or(0);
-    if asked.is_err() || receive_bytes < SOCKET_BUFFER_BYTES || send_bytes < SOCKET_BUFFER_BYTES {
+    if asked.is_err() || receive_bytes < RECEIVE_BUFFER_BYTES {
         tracing::info!(
             receive_bytes,
             send_bytes,
-            wanted_bytes = SOCKET_BUFFER_BYTES,
-            "the system grants smaller UDP buffers than wanted; raise net.core.rmem_max and wmem_max for less loss"
+            wanted_bytes = RECEIVE_BUFFER_BYTES,
+            "the system grants a smaller UDP receive buffer than wanted; raise net.core.rmem_max for less loss"
         );
     } else {
         tracing::debug!(receive_bytes, send_bytes, "UDP buffers");

@@ -76,6 +76,15 @@ impl Sending {
         // An error means that the peer does not listen any more.
         let _ = self.stream.finish();
     }
+
+    /// Ends the stream where it stands, and waits until the peer has acknowledged all of it or listens no more. What was
+    /// written is only on its way: on a slow link it stands in queues for longer than it took to write.
+    pub(crate) async fn deliver(mut self) {
+        self.finished = true;
+        if self.stream.finish().is_ok() {
+            let _ = self.stream.stopped().await;
+        }
+    }
 }
 
 impl Deref for Sending {

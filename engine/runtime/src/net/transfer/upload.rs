@@ -160,7 +160,9 @@ impl Uploads {
     async fn serve(&self, to: MemberId, mut sending: Sending, request: PieceRequest) {
         let _active = self.metrics.uploads_active.hold();
         match self.send_piece(&mut sending, request).await {
-            Ok(()) => sending.finish(),
+            // The slot is free when the piece has arrived. Were it free when the piece is written, which takes no time,
+            // any number of pieces would share the link, and all of them arrive late.
+            Ok(()) => drop(timeout(STALL_TIMEOUT, sending.deliver()).await),
             Err(SendFailure::NotHeld) => self.reply_only(sending, &PieceReply::NotHeld).await,
             Err(SendFailure::Peer) => {}
             Err(SendFailure::Stalled) => {
