@@ -28,7 +28,6 @@ use anyhow::{Context, bail};
 use clap::Args;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
-
 use cluster::Cluster;
 use image::Image;
 use plan::Plan;
