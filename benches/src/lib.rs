@@ -13,3 +13,4 @@ pub mod process;
 pub mod report;
 pub mod result;
 pub mod run;
+mod usage;

@@ -14,8 +14,8 @@ use super::{
     Options,
     content::{self, digest_text},
     pair::{Pair, ensure_from_peer},
-    quantile,
 };
+use crate::report::statistics::percentile;
 
 /// How long a manifest takes that only a peer has
 ///
@@ -75,7 +75,8 @@ pub async fn run(args: &Args) -> anyhow::Result<()> {
         seconds.push(get(&http, &pair.mirrored(&node, "manifests", digest), digest).await?.as_secs_f64());
     }
     ensure_from_peer(&node, args.size.0 * u64::from(args.requests)).await?;
-    let [p50_s, p99_s, max_s] = [0.5, 0.99, 1.0].map(|share| quantile(&seconds, share));
+    let [p50_s, p99_s, max_s] =
+        [50, 99, 100].map(|percent| percentile(seconds.iter().copied(), percent).unwrap_or_default());
     args.options.print(&Outcome { size: args.size.0, seconds, p50_s, p99_s, max_s })
 }
 

@@ -45,13 +45,13 @@ pub async fn run(args: &Args) -> anyhow::Result<()> {
     let (pair, digest) = Pair::start(&args.options, "blobs", |shelf| content::write_blob(shelf, size, 1)).await?;
     let through_a = pair.mirrored(pair.holder(), "blobs", &digest);
     client::pull(Client::Discard, &through_a, &digest, size, &pair.scratch()).await?;
-    let from_registry_bytes = pair.holder().process().resident_max_bytes()?;
+    let from_registry_bytes = pair.holder().usage()?.rss_max_bytes;
     let node = pair.fresh("b").await?;
     let through_b = pair.mirrored(&node, "blobs", &digest);
     client::pull(Client::Discard, &through_b, &digest, size, &pair.scratch()).await?;
     ensure_from_peer(&node, size).await?;
-    let from_peer_bytes = node.process().resident_max_bytes()?;
-    let serving_bytes = pair.holder().process().resident_max_bytes()?;
+    let from_peer_bytes = node.usage()?.rss_max_bytes;
+    let serving_bytes = pair.holder().usage()?.rss_max_bytes;
     args.options.print(&Outcome { size, from_registry_bytes, serving_bytes, from_peer_bytes })
 }
 

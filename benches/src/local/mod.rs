@@ -5,7 +5,7 @@
 //! node B gets it from A. That it came from A and not from the registry is checked by B's own counters, and a run in
 //! which it did not is an error.
 //!
-//! Needs nginx and util-linux' `setpriv`, but no root.
+//! Needs nginx, but no root.
 
 mod client;
 mod content;
@@ -14,7 +14,6 @@ pub mod memory;
 mod nginx;
 mod node;
 mod pair;
-mod process;
 pub mod throughput;
 
 use std::path::PathBuf;
@@ -58,27 +57,5 @@ impl Options {
             println!("{result}");
         }
         Ok(())
-    }
-}
-
-/// The value below which `share` (0.0 to 1.0) of `values` lie, by the nearest rank; 0 of none.
-fn quantile(values: &[f64], share: f64) -> f64 {
-    let mut sorted = values.to_vec();
-    sorted.sort_by(f64::total_cmp);
-    #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "a share of a length is a small index")]
-    let rank = ((share * sorted.len() as f64).ceil() as usize).clamp(1, sorted.len().max(1));
-    sorted.get(rank - 1).copied().unwrap_or(0.0)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn quantiles_are_of_the_nearest_rank() {
-        let values = [5.0, 1.0, 4.0, 2.0, 3.0];
-        let found: Vec<f64> = [0.0, 0.2, 0.5, 0.99, 1.0].map(|share| quantile(&values, share)).to_vec();
-        assert_eq!(found, [1.0, 1.0, 3.0, 5.0, 5.0]);
-        assert_eq!(quantile(&[], 0.5).to_bits(), 0.0f64.to_bits());
     }
 }

@@ -9,7 +9,8 @@ use std::{
 
 use anyhow::{Context, bail};
 
-use super::process::Process;
+use super::node;
+use crate::process::Process;
 
 /// Time for nginx to answer.
 const START: Duration = Duration::from_secs(5);
@@ -43,12 +44,12 @@ impl Nginx {
         let file = home.join("nginx.conf");
         fs::write(&file, config).with_context(|| format!("cannot write {}", file.display()))?;
         let arguments = ["-e", "stderr", "-c", &file.display().to_string()].map(str::to_owned);
-        let process = Process::start(Path::new("nginx"), &arguments, home.join("nginx.log"))?;
+        let process = node::start(Path::new("nginx"), &arguments, "nginx", &home.join("nginx.log"))?;
         let nginx = Self { process, port };
         let begin = Instant::now();
         while reqwest::get(nginx.url("")).await.is_err() {
             if begin.elapsed() > START {
-                bail!(nginx.process.failed("nginx does not answer; is the package nginx installed?"));
+                bail!("nginx does not answer; is the package nginx installed?{}", nginx.process.log_tail());
             }
             tokio::time::sleep(LOOK).await;
         }

@@ -11,7 +11,10 @@ use std::{
 use anyhow::{Context, bail};
 use serde::Deserialize;
 
-use super::process::Process;
+use crate::{
+    process::{Process, tethered},
+    usage::Usage,
+};
 
 /// Time for two nodes to find each other.
 const MEET: Duration = Duration::from_secs(10);
@@ -55,18 +58,19 @@ impl Node {
         if let Some(seed) = seed {
             arguments.extend(["--join".to_owned(), seed.addresses.swarm.to_string()]);
         }
-        let mut process = Process::start(program, &arguments, home.join(format!("{name}.log")))?;
-        let mut output = BufReader::new(process.stdout()?);
+        let mut process = start(program, &arguments, name, &home.join(format!("{name}.log")))?;
+        let mut output = BufReader::new(process.take_stdout().context("the output is read already")?);
         let mut line = String::new();
         output.read_line(&mut line).context("cannot read what a node says")?;
-        let addresses =
-            serde_json::from_str(&line).map_err(|_| process.failed(&format!("node {name} did not start")))?;
+        let Ok(addresses) = serde_json::from_str(&line) else {
+            bail!("node {name} did not start{}", process.log_tail());
+        };
         Ok(Self { process, addresses, _output: output })
     }
 
-    /// Its process.
-    pub(super) fn process(&self) -> &Process {
-        &self.process
+    /// What its process has used.
+    pub(super) fn usage(&self) -> anyhow::Result<Usage> {
+        Usage::of(self.process.id())
     }
 
     /// The URL of its mirror, or of a page.
@@ -106,4 +110,16 @@ impl Node {
             from_upstream: value("shoal_upstream_received_bytes_total")?,
         })
     }
+}
+
+/// Starts a program of the measurement, which no setting of the caller's environment may change.
+pub(super) fn start(program: &Path, arguments: &[String], name: &str, log: &Path) -> anyhow::Result<Process> {
+    let mut command = tethered(None, program.as_os_str());
+    command.args(arguments).env("NO_PROXY", "127.0.0.1").env("no_proxy", "127.0.0.1");
+    for (variable, _) in std::env::vars_os() {
+        if variable.to_str().is_some_and(|variable| variable.starts_with("SHOAL_")) {
+            command.env_remove(variable);
+        }
+    }
+    Ok(Process::start_piped(name, command, log)?)
 }

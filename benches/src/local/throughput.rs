@@ -10,8 +10,8 @@ use super::{
     client::{self, Client},
     content,
     pair::{Pair, ensure_from_peer},
-    quantile,
 };
+use crate::report::statistics::{median, percentile};
 
 /// How fast a blob comes through two nodes, and what it costs
 ///
@@ -80,13 +80,13 @@ async fn measure(pair: &Pair, client: Client, digest: &str, size: u64) -> anyhow
     let node = pair.fresh("b").await?;
     pair.settle()?;
     let gigabytes = size as f64 / 1e9;
-    let (holder, puller) = (pair.holder().process(), node.process());
-    let before = (holder.cpu_s()?, puller.cpu_s()?);
+    let (holder, puller) = (|| pair.holder().usage(), || node.usage());
+    let before = (holder()?.cpu_s, puller()?.cpu_s);
     let url = pair.mirrored(&node, "blobs", digest);
     let swarm = client::pull(client, &url, digest, size, &pair.scratch()).await?;
-    let after = (holder.cpu_s()?, puller.cpu_s()?);
+    let after = (holder()?.cpu_s, puller()?.cpu_s);
     ensure_from_peer(&node, size).await?;
-    let puller_resident_max_bytes = puller.resident_max_bytes()?;
+    let puller_resident_max_bytes = puller()?.rss_max_bytes;
     pair.retire(node, "b").await?;
     pair.settle()?;
     let nginx = client::pull(client, &pair.plain("blobs", digest), digest, size, &pair.scratch()).await?;
@@ -111,7 +111,8 @@ impl fmt::Display for Outcome {
             if of.is_empty() {
                 continue;
             }
-            let median = |value: &dyn Fn(&Repeat) -> f64| quantiles(&of, value, 0.5);
+            let all = |value: &dyn Fn(&Repeat) -> f64| of.iter().map(|repeat| value(repeat)).collect::<Vec<_>>();
+            let median = |value: &dyn Fn(&Repeat) -> f64| median(all(value)).unwrap_or_default();
             let ratio = |repeat: &Repeat| repeat.swarm_bytes_per_s / repeat.nginx_bytes_per_s;
             writeln!(
                 f,
@@ -122,14 +123,10 @@ impl fmt::Display for Outcome {
                 median(&|repeat| repeat.holder_cpu_s_per_gb),
                 median(&|repeat| repeat.puller_cpu_s_per_gb),
                 median(&|repeat| repeat.puller_resident_max_bytes as f64 / f64::from(1 << 20)),
-                quantiles(&of, &ratio, 0.0),
-                quantiles(&of, &ratio, 1.0),
+                percentile(all(&ratio), 0).unwrap_or_default(),
+                percentile(all(&ratio), 100).unwrap_or_default(),
             )?;
         }
         Ok(())
     }
-}
-
-fn quantiles(repeats: &[&Repeat], value: &dyn Fn(&Repeat) -> f64, share: f64) -> f64 {
-    quantile(&repeats.iter().map(|repeat| value(repeat)).collect::<Vec<_>>(), share)
 }

@@ -7,7 +7,7 @@ mod figures;
 mod files;
 mod page;
 mod plot;
-mod statistics;
+pub(crate) mod statistics;
 mod summary;
 mod table;
 #[cfg(test)]

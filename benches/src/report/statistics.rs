@@ -24,7 +24,7 @@ impl Quantiles {
     /// Of at least one value.
     pub(super) fn of(values: impl IntoIterator<Item = f64>) -> Option<Self> {
         let sorted = sorted(values);
-        let rank = |percent: usize| sorted.get((sorted.len() * percent).div_ceil(100).max(1) - 1).copied();
+        let rank = |percent: usize| nearest_rank(&sorted, percent);
         Some(Self {
             p50: rank(50)?,
             p95: rank(95)?,
@@ -52,8 +52,17 @@ impl Range {
     }
 }
 
+/// The value that `percent` of 100 are not above, by nearest rank; of 0, the least. None of none.
+pub(crate) fn percentile(values: impl IntoIterator<Item = f64>, percent: usize) -> Option<f64> {
+    nearest_rank(&sorted(values), percent)
+}
+
+fn nearest_rank(sorted: &[f64], percent: usize) -> Option<f64> {
+    sorted.get((sorted.len() * percent).div_ceil(100).max(1) - 1).copied()
+}
+
 /// The value in the middle, or the mean of the two there.
-pub(super) fn median(values: impl IntoIterator<Item = f64>) -> Option<f64> {
+pub(crate) fn median(values: impl IntoIterator<Item = f64>) -> Option<f64> {
     let sorted = sorted(values);
     let upper = *sorted.get(sorted.len() / 2)?;
     let lower = *sorted.get(sorted.len().saturating_sub(1) / 2)?;

@@ -16,8 +16,8 @@ use super::{
     rot::Rot,
     timeline::Timeline,
     tracks::Tracks,
-    usage::Usage,
 };
+use crate::usage::Usage;
 use crate::{
     agent::protocol::Report,
     guard::{self, Guard},

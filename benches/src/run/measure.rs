@@ -2,7 +2,8 @@
 
 use std::collections::BTreeMap;
 
-use super::{bench::Bench, tracks::Tracks, usage::Usage};
+use super::{bench::Bench, tracks::Tracks};
+use crate::usage::Usage;
 use crate::{
     agent::protocol::Page,
     network::{LinkTraffic, Traffic},

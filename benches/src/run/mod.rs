@@ -18,7 +18,6 @@ mod systems;
 mod timeline;
 mod tracks;
 mod upstream;
-mod usage;
 
 use std::path::PathBuf;
 
