@@ -3,7 +3,7 @@
 //! Pieces that a reader waits for come first, then the rarest within a window after the contiguous prefix, then the
 //! rarest of all. Windowed rarest-first keeps readers supplied and costs late comers nothing; ties are broken at random,
 //! so that neighbours fetch different pieces and have something to exchange (Cohen, "Incentives Build Robustness in
-//! BitTorrent", 2003, section 2.4; Legout et al., IMC 2006).
+//! BitTorrent", 2003, section 2.4; Legout et al., IMC 2006). Where no neighbour misses anything, pieces come in order.
 
 use std::time::Duration;
 
@@ -144,6 +144,11 @@ impl Chooser<'_> {
         availability: impl Fn(PieceIndex) -> u16,
     ) -> Option<PieceIndex> {
         let (cursor, count) = (blob.cursor(), blob.geometry.pieces());
+        if !blob.neighbours.values().any(|neighbour| neighbour.wants) {
+            // Nobody profits by a piece out of order, and the readers take bytes from memory that come in order.
+            return (cursor / 64..count.div_ceil(64))
+                .find_map(|word| bits(pieces(word as usize)).next().map(|bit| piece_at(word as usize, bit)));
+        }
         let window_end = cursor.saturating_add(self.config.window_pieces).min(count);
         self.rarest_between(cursor, window_end, &pieces, &availability)
             .or_else(|| self.rarest_between(window_end, count, &pieces, &availability))

@@ -1,8 +1,13 @@
 //! Cold starts: nobody has the blob, and all nodes want it at once.
 
-use std::time::Duration;
+use std::{cell::Cell, time::Duration};
 
-use crate::world::{Setting, World};
+use shoal_wire::geometry::PieceIndex;
+
+use crate::{
+    pull::setting,
+    world::{Setting, World},
+};
 
 const MIB: u64 = 1024 * 1024;
 
@@ -87,4 +92,27 @@ fn an_empty_blob_is_a_blob() {
     let digest = world.blob(0);
     (0..2).for_each(|node| world.want(node, digest));
     assert!(world.run_until(Duration::from_secs(5), |world| world.finished(&digest) == 2));
+}
+
+#[test]
+fn a_late_comer_among_holders_takes_the_pieces_in_order() {
+    for seed in 1..=5 {
+        let mut world = World::new(setting(4), seed);
+        world.form();
+        let digest = world.blob(64 * MIB);
+        (0..3).for_each(|node| world.want(node, digest));
+        assert!(world.run_until(Duration::from_secs(120), |world| world.finished(&digest) == 3));
+        // Those that have finished say so.
+        world.run_for(Duration::from_secs(1));
+        world.want(3, digest);
+        let most_ahead = Cell::new(0);
+        let done = world.run_until(Duration::from_secs(120), |world| {
+            let have = &world.members[3].store[&digest];
+            let cursor = have.first_missing(PieceIndex(0)).map_or(have.pieces(), |piece| piece.0);
+            most_ahead.set(most_ahead.get().max(have.count() - cursor));
+            world.finished(&digest) == 4
+        });
+        assert!(done, "seed {seed}");
+        assert!(most_ahead.get() < 16, "seed {seed}: {} pieces were ahead of a reader", most_ahead.get());
+    }
 }

@@ -18,6 +18,7 @@ use shoal_wire::{
     piece_map::PieceMap,
     transfer::Voucher,
 };
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use super::{
     interest::{Interest, News},
@@ -90,6 +91,7 @@ pub(crate) struct Blob {
     me: Weak<Self>,
     checked: AtomicBool,
     state: Mutex<State>,
+    writer: Arc<Semaphore>,
     pub(super) news: Arc<News>,
     pub(super) memory: Arc<PieceMemory>,
     pub(super) metrics: Arc<Metrics>,
@@ -129,8 +131,25 @@ impl Blob {
             interest: Interest::default(),
         };
         let checked = AtomicBool::new(!on_disk);
-        let state = Mutex::new(state);
-        Arc::new_cyclic(|me| Self { digest, geometry, path, me: me.clone(), checked, state, news, memory, metrics })
+        let (state, writer) = (Mutex::new(state), Arc::new(Semaphore::new(1)));
+        Arc::new_cyclic(|me| Self {
+            digest,
+            geometry,
+            path,
+            me: me.clone(),
+            checked,
+            state,
+            writer,
+            news,
+            memory,
+            metrics,
+        })
+    }
+
+    /// The turn to write to the file, one at a time. The kernel lets one thread at a time write to a file anyway, and
+    /// others burn their processors' time until they may. Cancel-safe.
+    pub(crate) async fn turn_to_write(&self) -> OwnedSemaphorePermit {
+        self.writer.clone().acquire_owned().await.expect("it is never closed")
     }
 
     /// This blob as its owners hold it; `None` while the last of them drops it.

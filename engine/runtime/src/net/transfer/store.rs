@@ -58,7 +58,12 @@ impl Store {
         warrant: Warrant,
     ) -> Outcome {
         let (job_blob, job_bytes) = (blob.clone(), bytes.clone());
-        let job = move || verify_and_write(&job_blob, piece, &job_bytes, warrant);
+        let turn = blob.turn_to_write().await;
+        let job = move || {
+            let outcome = verify_and_write(&job_blob, piece, &job_bytes, warrant);
+            drop(turn);
+            outcome
+        };
         let outcome = self.pool.run(job).await.unwrap_or_else(|error| {
             tracing::error!(%error, "a piece was not stored");
             Outcome::Failed
