@@ -1,4 +1,5 @@
 //! Scenarios: what a cluster looks like, what it pulls and what goes wrong meanwhile. The laboratory runs them on real
-//! processes.
+//! processes; the simulator runs the same state machines in virtual time.
 
+pub mod run;
 pub mod scenario;
