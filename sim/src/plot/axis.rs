@@ -1,5 +1,7 @@
 //! From values to places, with round numbers at the ticks.
 
+use crate::format::trimmed;
+
 /// Most and least of the values of an axis beyond which it is logarithmic.
 const LINEAR_RATIO_MAX: f64 = 6.0;
 
@@ -76,7 +78,7 @@ fn round_step(least: f64) -> f64 {
 
 /// A number as it stands at a tick.
 pub(super) fn label(value: f64) -> String {
-    if value.abs() >= 1e5 { format!("{:.0}k", value / 1e3) } else { super::super::table::trimmed(value) }
+    if value.abs() >= 1e5 { format!("{:.0}k", value / 1e3) } else { trimmed(value) }
 }
 
 #[cfg(test)]

@@ -22,7 +22,7 @@ pub struct Quantiles {
 
 impl Quantiles {
     /// Of at least one value.
-    pub(super) fn of(values: impl IntoIterator<Item = f64>) -> Option<Self> {
+    pub fn of(values: impl IntoIterator<Item = f64>) -> Option<Self> {
         let sorted = sorted(values);
         let rank = |percent: usize| sorted.get((sorted.len() * percent).div_ceil(100).max(1) - 1).copied();
         Some(Self {
@@ -46,14 +46,14 @@ pub struct Range {
 
 impl Range {
     /// Of at least one value.
-    pub(super) fn of(values: impl IntoIterator<Item = f64>) -> Option<Self> {
+    pub fn of(values: impl IntoIterator<Item = f64>) -> Option<Self> {
         let sorted = sorted(values);
         Some(Self { min: *sorted.first()?, max: *sorted.last()? })
     }
 }
 
 /// The value in the middle, or the mean of the two there.
-pub(super) fn median(values: impl IntoIterator<Item = f64>) -> Option<f64> {
+pub fn median(values: impl IntoIterator<Item = f64>) -> Option<f64> {
     let sorted = sorted(values);
     let upper = *sorted.get(sorted.len() / 2)?;
     let lower = *sorted.get(sorted.len().saturating_sub(1) / 2)?;
@@ -62,14 +62,14 @@ pub(super) fn median(values: impl IntoIterator<Item = f64>) -> Option<f64> {
 
 /// Jain's index: 1 where all are equal, `1 / n` where one has all (Jain, Chiu and Hawe, "A quantitative measure of
 /// fairness and discrimination", 1984).
-pub(super) fn jain(values: &[f64]) -> Option<f64> {
+pub fn jain(values: &[f64]) -> Option<f64> {
     let sum: f64 = values.iter().sum();
     let squares: f64 = values.iter().map(|value| value * value).sum();
     (squares > 0.0).then(|| sum * sum / (values.len() as f64 * squares))
 }
 
 /// The Gini coefficient: 0 where all are equal, `1 - 1 / n` where one has all.
-pub(super) fn gini(values: &[f64]) -> Option<f64> {
+pub fn gini(values: &[f64]) -> Option<f64> {
     let sorted = sorted(values.iter().copied());
     let sum: f64 = sorted.iter().sum();
     let count = sorted.len() as f64;
