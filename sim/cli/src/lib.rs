@@ -1,5 +1,7 @@
 //! What programs that run scenarios have in common at the command line, and the simulator's reports.
 
 mod arguments;
+mod report;
 
 pub use arguments::{ScenarioArgs, scenarios};
+pub use report::{Context, Figures, FirstByte, NodeSeconds, Report, WriteError, check_folder};

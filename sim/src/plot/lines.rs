@@ -21,7 +21,7 @@ pub struct Lines {
     pub subtitle: String,
     /// What the numbers below are.
     pub below: String,
-    /// The end of the lower axis at least; the values may go beyond.
+    /// The end of the lower axis; that of the values where they go beyond.
     pub x_max: f64,
     /// The end of the left axis at least; the values may go beyond.
     pub y_max: f64,
@@ -66,8 +66,9 @@ impl Lines {
     fn content(&self, canvas: &Canvas<'_>) -> Result<(), String> {
         let points = || self.series.iter().flat_map(|series| &series.points);
         let most = |least: f64, value: fn(&(f64, f64)) -> f64| points().map(value).fold(least, f64::max);
-        let (x, y) = (Axis::from_zero(most(self.x_max, |point| point.0)), most(self.y_max, |point| point.1));
-        let frame = Frame { horizontal: 60..595, vertical: 64..365, x, y: Axis::from_zero(y) };
+        let x = Axis::up_to(most(self.x_max, |point| point.0));
+        let y = Axis::from_zero(most(self.y_max, |point| point.1));
+        let frame = Frame { horizontal: 60..595, vertical: 64..365, x, y };
         canvas.title(&self.title, &self.subtitle)?;
         frame.draw(canvas, Some(&self.below))?;
         let mut names: Vec<(Place, String, Colour)> = Vec::new();
