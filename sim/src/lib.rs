@@ -4,8 +4,10 @@
 //! Beside them is what both report with: statistics, plots and pages, as values and text.
 
 pub mod format;
+pub mod network;
 pub mod page;
 pub mod plot;
 pub mod run;
 pub mod scenario;
 pub mod statistics;
+pub mod time;
