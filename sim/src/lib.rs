@@ -3,6 +3,7 @@
 //!
 //! Beside them is what both report with: statistics, plots and pages, as values and text.
 
+pub mod baseline;
 pub mod format;
 pub mod network;
 pub mod page;
