@@ -24,7 +24,7 @@ impl Quantiles {
     /// Of at least one value.
     pub fn of(values: impl IntoIterator<Item = f64>) -> Option<Self> {
         let sorted = sorted(values);
-        let rank = |percent: usize| sorted.get((sorted.len() * percent).div_ceil(100).max(1) - 1).copied();
+        let rank = |percent: usize| nearest_rank(&sorted, percent);
         Some(Self {
             p50: rank(50)?,
             p95: rank(95)?,
@@ -50,6 +50,15 @@ impl Range {
         let sorted = sorted(values);
         Some(Self { min: *sorted.first()?, max: *sorted.last()? })
     }
+}
+
+/// The value that `percent` of 100 are not above, by nearest rank; of 0, the least. None of none.
+pub fn percentile(values: impl IntoIterator<Item = f64>, percent: usize) -> Option<f64> {
+    nearest_rank(&sorted(values), percent)
+}
+
+fn nearest_rank(sorted: &[f64], percent: usize) -> Option<f64> {
+    sorted.get((sorted.len() * percent).div_ceil(100).max(1) - 1).copied()
 }
 
 /// The value in the middle, or the mean of the two there.

@@ -85,7 +85,11 @@ pub fn scenarios() -> anyhow::Result<String> {
     Ok(lines)
 }
 
-fn link(text: &str) -> anyhow::Result<Link> {
+/// A link as in `100mbit`, or up/down as in `20mbit/100mbit`.
+///
+/// # Errors
+/// It is none, with what is expected.
+pub fn link(text: &str) -> anyhow::Result<Link> {
     let rate = |text: &str| text.parse::<Rate>().map(|rate| rate.0);
     // A rate may end in /s.
     let (up, down) = match text.split_once('/').filter(|(_, down)| *down != "s") {

@@ -3,5 +3,5 @@
 mod arguments;
 mod report;
 
-pub use arguments::{ScenarioArgs, scenarios};
-pub use report::{Context, Figures, FirstByte, NodeSeconds, Report, WriteError, check_folder};
+pub use arguments::{ScenarioArgs, link, scenarios};
+pub use report::{Compared, Context, Figures, FirstByte, NodeSeconds, Report, WriteError, check_folder};

@@ -62,9 +62,13 @@ pub fn check_folder(folder: &Path) -> Result<(), WriteError> {
 }
 
 impl Report {
-    /// One JSON object: the figures.
+    /// One JSON object: the figures, and the systems that are compared.
     pub fn object(&self) -> Value {
-        json!(self.figures)
+        let mut object = json!(self.figures);
+        if self.comparison.is_some() {
+            object["systems"] = json!(self.systems());
+        }
+        object
     }
 
     /// Writes `result.json` (the figures and everything that they are computed from but the animation's shares),

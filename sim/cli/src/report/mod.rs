@@ -3,6 +3,7 @@
 //! `figures` computes what a run says; all else only shows it.
 
 mod animation;
+mod comparison;
 mod csv_files;
 mod figures;
 mod files;
@@ -18,6 +19,9 @@ use shoal_sim::{
     scenario::{Bounds, Scenario},
 };
 
+use comparison::Comparison;
+
+pub use comparison::Compared;
 pub use figures::{Figures, FirstByte, NodeSeconds};
 pub use files::{WriteError, check_folder};
 
@@ -29,6 +33,7 @@ pub struct Report {
     context: Context,
     bounds: Bounds,
     figures: Figures,
+    comparison: Option<Comparison>,
 }
 
 /// How a run was made.
@@ -47,7 +52,7 @@ impl Report {
     pub fn new(scenario: Scenario, outcome: Outcome, context: Context) -> Self {
         let bounds = scenario.bound();
         let figures = Figures::of(&scenario, &bounds, &outcome, &context);
-        Self { scenario, outcome, context, bounds, figures }
+        Self { scenario, outcome, context, bounds, figures, comparison: None }
     }
 
     /// What the run says in numbers.

@@ -23,6 +23,7 @@ impl Report {
             head_with(&format!("Shoal simulator: {}", self.title()), &format!("{POLICY}<style>\n{STYLE}</style>\n"));
         let _ = writeln!(page, "<p>{}</p>", escape(&self.setting()));
         page.push_str(&self.summary_list());
+        page.push_str(&self.systems_html());
         page.push_str(&self.stage());
         for plot in plots {
             page.push_str(&figure(plot));

@@ -47,15 +47,15 @@ impl Report {
             return Ok(None);
         }
         let curve = |name: &str, colour, is_bound, times| Curve { name: name.to_owned(), colour, is_bound, times };
+        let mut curves = vec![curve("bound", INK, true, self.bounds.finishers_s.clone())];
+        curves.extend(self.other_curves());
+        curves.push(curve("shoal", BLUE, false, times));
         let completion = Completion {
             name: "completion".to_owned(),
             description: "Share of nodes that are done over time, beside the best that the links allow.".to_owned(),
             title: format!("Nodes that are done: {}", self.title()),
             subtitle: "% of the nodes that pulled to the end".to_owned(),
-            curves: vec![
-                curve("bound", INK, true, self.bounds.finishers_s.clone()),
-                curve("shoal", BLUE, false, times),
-            ],
+            curves,
         };
         completion.plot().map(Some)
     }

@@ -10,12 +10,12 @@ use super::Report;
 pub(super) type Row = (&'static str, String, String);
 
 impl Report {
-    /// A heading, a table, and the run in sentences.
+    /// A heading, what it is compared with, a table, and the run in sentences.
     pub fn text(&self) -> String {
         let rows = self.rows();
         let widest = |value: fn(&Row) -> usize| rows.iter().map(value).max().unwrap_or(0);
         let (names, values) = (widest(|row| row.0.chars().count()), widest(|row| row.1.chars().count()));
-        let mut text = format!("{}\n{}\n\n", self.title(), self.setting());
+        let mut text = format!("{}\n{}\n\n{}", self.title(), self.setting(), self.systems_text());
         for (name, value, note) in &rows {
             let line = format!("  {name:<names$}  {value:>values$}  {note}");
             // Writing to a string does not fail.

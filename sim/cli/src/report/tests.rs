@@ -179,7 +179,9 @@ fn sentences_say_who_finished_and_how_well() {
     assert!(text.contains("40 s, 2.96 times as long"), "{text}");
     assert!(text.contains("sent 1.1 copies of the content and answered 8 requests"), "{text}");
     assert!(text.contains("evenly (Jain's index 1, 1 is even)"), "{text}");
-    assert!(!text.contains("Faults") && !text.contains("FAILED"), "{text}");
+    assert!(text.contains("0.99 % of the bytes that arrived") && text.contains("added less than 0.01 %"), "{text}");
+    assert!(!text.contains("Faults") && !text.contains("FAILED") && !text.contains("99 of 100"), "{text}");
+    assert!(report_of(scenario("cold-start", 100), |_| {}).text().contains(", 99 of 100 no more than 61 s."));
     let one = report("cold-start", 1).text();
     assert!(one.contains("cold-start, 1 node\n") && one.contains("The node that pulled had"), "{one}");
 }
@@ -327,4 +329,30 @@ fn ten_thousand_nodes_make_a_page_of_a_few_megabytes() {
     let report = report("cold-start", 10_000);
     let page = report.page(&report.plots().unwrap());
     assert!(page.len() < 2_000_000, "{}", page.len());
+}
+
+#[test]
+fn what_people_use_without_a_swarm_stands_beside_the_run() {
+    let alone = report("cold-start", 4);
+    assert!(alone.systems().is_empty() && alone.object().get("systems").is_none());
+    assert!(!alone.page(&[]).contains("Beside what"));
+    let report = alone.compared();
+    let systems = report.systems();
+    let names: Vec<&str> = systems.iter().map(|system| system.system).collect();
+    assert_eq!(names, ["shoal", "single", "pull-through"]);
+    close(systems[0].makespan_s, 13.5);
+    assert_eq!((systems[0].upstream_bytes, systems[0].upstream_requests, systems[0].is_simulated), (110 * MB, 8, true));
+    for (system, bytes, requests) in [(&systems[1], 400 * MB, 8), (&systems[2], 100 * MB, 2)] {
+        // Four copies at 10 MB/s each.
+        assert!((system.makespan_s - 40.0).abs() < 1e-3 && !system.is_simulated, "{system:?}");
+        assert_eq!((system.upstream_bytes, system.upstream_requests), (bytes, requests));
+    }
+    assert_eq!(report.object()["systems"][1]["system"], "single");
+    let text = report.text();
+    let row = text.lines().find(|line| line.starts_with("  single ")).unwrap();
+    let cells: Vec<&str> = row.split_whitespace().collect();
+    assert_eq!(cells.join(" "), "single 40.00 s 40.00 s 40.00 s 381.47 MiB 8", "{text}");
+    let plots = report.plots().unwrap();
+    assert!(plots[0].svg.contains("pull-through") && plots[0].svg.contains("single"));
+    assert!(report.page(&plots).contains("<th scope=\"row\">pull-through</th>"));
 }

@@ -11,6 +11,8 @@ use super::Report;
 
 /// Share of the bound's speed from which a run is called near it.
 const NEAR: f64 = 0.9;
+/// Number of pulls from which the hundredth part of them is spoken of.
+const MANY: usize = 100;
 
 impl Report {
     /// Name of the scenario and number of nodes.
@@ -62,15 +64,17 @@ impl Report {
             let failed = counted(figures.failed_nodes, "node");
             return format!("FAILED: {failed} of {pulling} did not get the {have}; the run ended {when}.");
         }
-        match figures.node_s {
-            Some(node_s) if pulling > 1 => format!(
-                "All {pulling} nodes that pulled had the {have} {when}; half of them took no more than {} s from their own \
-                 start, 99 of 100 no more than {} s.",
-                trimmed(node_s.p50),
-                trimmed(node_s.p99)
-            ),
-            _ => format!("The node that pulled had the {have} {when}."),
-        }
+        let Some(node_s) = figures.node_s.filter(|_| pulling > 1) else {
+            return format!("The node that pulled had the {have} {when}.");
+        };
+        let most = match node_s.count {
+            MANY.. => format!(", 99 of 100 no more than {} s", trimmed(node_s.p99)),
+            _ => String::new(),
+        };
+        let half = trimmed(node_s.p50);
+        format!(
+            "All {pulling} nodes that pulled had the {have} {when}; half of them took no more than {half} s from their own start{most}."
+        )
     }
 
     fn how_fast(&self) -> Option<String> {
@@ -118,11 +122,11 @@ impl Report {
             _ => "A few nodes did most of the sending",
         };
         Some(format!(
-            "{how} (Jain's index {}, 1 is even). {} % of the bytes that arrived were there already, and messages between \
-             nodes added {} %.",
+            "{how} (Jain's index {}, 1 is even). {} of the bytes that arrived were there already, and messages between \
+             nodes added {}.",
             trimmed(jain),
-            trimmed(self.figures.duplicate_ratio * 100.0),
-            trimmed(self.figures.control_ratio.unwrap_or(0.0) * 100.0)
+            percent(self.figures.duplicate_ratio),
+            percent(self.figures.control_ratio.unwrap_or(0.0))
         ))
     }
 
@@ -147,6 +151,14 @@ fn listed(all: &[String]) -> String {
     match all.len().checked_sub(LISTED_MAX) {
         Some(beyond) if beyond > 0 => format!("{}, and {beyond} more", all[..LISTED_MAX].join(", ")),
         _ => all.join(", "),
+    }
+}
+
+/// A share as people read it; a little is not nothing.
+fn percent(share: f64) -> String {
+    match share * 100.0 {
+        percent if percent > 0.0 && percent < 0.01 => "less than 0.01 %".to_owned(),
+        percent => format!("{} %", trimmed(percent)),
     }
 }
 
