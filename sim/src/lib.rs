@@ -5,3 +5,4 @@ pub mod network;
 pub mod run;
 pub mod scenario;
 pub mod time;
+pub mod world;
