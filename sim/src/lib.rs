@@ -12,3 +12,4 @@ pub mod run;
 pub mod scenario;
 pub mod statistics;
 pub mod time;
+pub mod world;

@@ -16,6 +16,13 @@ pub struct FlowId {
     generation: u32,
 }
 
+impl FlowId {
+    /// A small number that no other flow has at the same time, to keep something beside each flow.
+    pub fn slot(self) -> usize {
+        self.index as usize
+    }
+}
+
 /// One flow.
 #[derive(Clone, Debug)]
 pub(super) struct Flow {

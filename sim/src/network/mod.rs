@@ -24,6 +24,13 @@ pub use flow::{FlowId, LINKS_MAX};
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct LinkId(u32);
 
+impl LinkId {
+    /// Its number, from 0 in the order in which links were added.
+    pub fn number(self) -> u64 {
+        u64::from(self.0)
+    }
+}
+
 /// One link.
 #[derive(Clone, Debug)]
 struct Link {

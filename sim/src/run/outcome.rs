@@ -23,7 +23,7 @@ pub struct Outcome {
     pub faults: Vec<FaultOutcome>,
     /// The run through time, from 0.0 to the makespan; at most a few hundred rows.
     pub series: Vec<Row>,
-    /// Events that were worked off.
+    /// Events that were worked off, those of the cluster's forming included.
     pub events: u64,
     /// BLAKE3 of everything that the nodes did and when, 64 hex digits. Equal scenarios, seeds and versions give equal
     /// hashes.
@@ -124,7 +124,7 @@ pub enum End {
     Warm,
     /// A fault of the scenario ended it.
     Killed,
-    /// It is the node that damages what it serves; whether it finishes does not count.
+    /// It damages what it serves, and did not finish, which does not count as a failure.
     Excused,
     /// It failed, or was not done when the run was given up.
     Failed,
@@ -146,7 +146,7 @@ pub struct UpstreamOutcome {
     pub blob_bytes: u64,
     /// Requests for blobs, a lease each.
     pub blob_requests: u64,
-    /// Requests for manifests.
+    /// Questions about names: manifests by tag, and blobs by their digest where no manifest names their size.
     pub manifest_requests: u64,
     /// Most connections that it sent on at once.
     pub connections_max: u32,
@@ -185,9 +185,9 @@ pub struct Row {
     pub delivered_bytes: u64,
     /// Bytes of blobs that the upstream has sent since the start of the run.
     pub upstream_bytes: u64,
-    /// Bytes per second that arrive at nodes at this moment, from peers and from the upstream.
+    /// Bytes of verified pieces per second that all pulling nodes received since the row before.
     pub rate_bytes_per_s: f64,
-    /// Bytes per second that leave the upstream at this moment.
+    /// Bytes of blobs per second that the upstream sent since the row before.
     pub upstream_bytes_per_s: f64,
     /// Pulls that have begun.
     pub begun: u32,
