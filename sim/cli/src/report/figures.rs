@@ -43,9 +43,9 @@ pub struct Figures {
     pub bound_fluid_s: f64,
     /// The least time when each node takes everything from the upstream, in seconds.
     pub bound_single_source_s: f64,
-    /// `bound_s / makespan_s`: 1 is the optimum.
+    /// `bound_s / makespan_s`: 1 is the optimum. None where a pull failed.
     pub ratio_to_bound: Option<f64>,
-    /// `bound_single_source_s / makespan_s`.
+    /// `bound_single_source_s / makespan_s`. None where a pull failed.
     pub speedup: Option<f64>,
     /// Bytes of blobs that the upstream sent, in copies of the content.
     pub upstream_copies: f64,
@@ -111,7 +111,9 @@ pub struct FirstByte {
 
 impl Figures {
     pub(super) fn of(scenario: &Scenario, bounds: &Bounds, outcome: &Outcome, context: &Context) -> Self {
-        let over_makespan = |seconds: f64| (outcome.makespan_s > 0.0).then(|| seconds / outcome.makespan_s);
+        // A run in which a pull failed moved less than the bound is about.
+        let is_whole = outcome.makespan_s > 0.0 && outcome.failures() == 0;
+        let over_makespan = |seconds: f64| is_whole.then(|| seconds / outcome.makespan_s);
         let content_bytes = outcome.content_bytes as f64;
         let most_entered = outcome.zones.iter().map(|zone| zone.in_bytes).max();
         let control_bytes = outcome.control.message_bytes + outcome.control.datagram_bytes;

@@ -177,7 +177,7 @@ fn sentences_say_who_finished_and_how_well() {
     let text = report("cold-start", 4).text();
     assert!(text.contains("All 4 nodes that pulled had the 95.37 MiB 13.5 s after"), "{text}");
     assert!(text.contains("40 s, 2.96 times as long"), "{text}");
-    assert!(text.contains("sent 1.1 copies of the content and answered 8 requests"), "{text}");
+    assert!(text.contains("sent 1.1 times the bytes of the content and answered 8 requests"), "{text}");
     assert!(text.contains("evenly (Jain's index 1, 1 is even)"), "{text}");
     assert!(text.contains("0.99 % of the bytes that arrived") && text.contains("added less than 0.01 %"), "{text}");
     assert!(!text.contains("Faults") && !text.contains("FAILED") && !text.contains("99 of 100"), "{text}");
@@ -195,6 +195,7 @@ fn failed_pulls_are_said_first_and_no_speed_is_praised() {
         outcome.faults = vec![FaultOutcome { at_s: 6.0, what: "kill-node".to_owned(), node: Some(5) }];
     });
     assert_eq!((report.figures().failed_nodes, report.figures().killed_nodes), (1, 1));
+    assert_eq!((report.figures().ratio_to_bound, report.figures().speedup), (None, None), "it is no whole run");
     let text = report.text();
     assert!(text.contains("FAILED: 1 node of 15 did not get"), "{text}");
     assert!(text.contains("kill-node (node 5) at 6 s"), "{text}");

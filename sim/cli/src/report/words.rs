@@ -80,9 +80,6 @@ impl Report {
     fn how_fast(&self) -> Option<String> {
         let figures = &self.figures;
         let (ratio, speedup) = (figures.ratio_to_bound?, figures.speedup?);
-        if figures.failed_nodes > 0 {
-            return None;
-        }
         let near = if ratio >= NEAR { ", near the best that can be" } else { "" };
         Some(format!(
             "No system could take less than {} s over these links: this run has {} % of that speed{near}. If each node \
@@ -98,7 +95,7 @@ impl Report {
         let figures = &self.figures;
         let requests = figures.upstream_blob_requests + figures.upstream_manifest_requests;
         format!(
-            "The upstream sent {} copies of the content and answered {}.",
+            "The upstream sent {} times the bytes of the content and answered {}.",
             trimmed(figures.upstream_copies),
             counted(usize::try_from(requests).unwrap_or(usize::MAX), "request")
         )
