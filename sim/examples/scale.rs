@@ -53,7 +53,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
 fn show(scenario: &Scenario, outcome: &Outcome, wall_s: f64) {
     let bound = scenario.bound();
     let times = outcome.completions_s();
-    let quantile = |of: f64| times.get(((times.len() as f64 * of) as usize).min(times.len().max(1) - 1)).copied();
+    let quantile = |of: usize| times.get((times.len() * of / 100).min(times.len().saturating_sub(1))).copied();
     let sum = |of: fn(&shoal_sim::run::NodeOutcome) -> u64| outcome.nodes.iter().map(of).sum::<u64>();
     println!("{}: {} nodes, seed {}", scenario.name, scenario.nodes, outcome.seed);
     println!("wall {wall_s:.2} s, {} events, {:.2} us each", outcome.events, wall_s * 1e6 / outcome.events as f64);
@@ -62,8 +62,8 @@ fn show(scenario: &Scenario, outcome: &Outcome, wall_s: f64) {
         outcome.makespan_s,
         bound.makespan_s(),
         outcome.makespan_s / bound.makespan_s(),
-        quantile(0.5),
-        quantile(0.99),
+        quantile(50),
+        quantile(99),
         outcome.failures()
     );
     let firsts: Vec<f64> = outcome.nodes.iter().filter_map(|node| node.first_byte_s).collect();

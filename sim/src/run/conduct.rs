@@ -49,8 +49,12 @@ pub(super) fn conduct(
 }
 
 fn form(world: &mut World, forming: Forming) -> Result<(), RunError> {
-    let _ = forming;
-    world.join();
+    if forming == Forming::Alone {
+        return Ok(());
+    }
+    if forming == Forming::Joins {
+        world.join();
+    }
     let limit = Nanos::from(FORM);
     while !world.is_formed() {
         if world.now() >= limit {

@@ -17,6 +17,8 @@ pub enum Forming {
     Known,
     /// They join through the first one. Takes long for thousands of nodes.
     Joins,
+    /// It does not: each node is a cluster of one and takes everything from the upstream.
+    Alone,
 }
 
 /// What a run is made with. The defaults are those of the laboratory's runs.

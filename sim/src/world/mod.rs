@@ -23,10 +23,14 @@ mod transfers;
 mod upstream;
 mod weight;
 
-use std::net::{Ipv4Addr, SocketAddr, SocketAddrV4};
+use std::{
+    net::{Ipv4Addr, SocketAddr, SocketAddrV4},
+    sync::Arc,
+};
 
 use shoal_core::{
     event::{HeldLease, Input, Output},
+    membership::KnownMembers,
     node::Node,
     rng::Stream,
 };
@@ -108,14 +112,9 @@ impl World {
         let zones = setting.zones.iter();
         let zones =
             zones.map(|zone| (network.add_link(zone.up * goodput), network.add_link(zone.down * goodput))).collect();
-        let mut members = Vec::with_capacity(records.len());
-        let _ = know_each_other;
-        for (node, record) in (0_u32..).zip(records) {
-            let seed = Stream::new(setting.seed, &format!("node {node}")).bits();
-            let engine = Node::new(setting.core.clone(), record, seed, Nanos::ZERO.to_core());
-            members.push(member(&setting, &mut network, node, engine));
-        }
-        Self {
+        let members = engines(&setting, records, know_each_other);
+        let members = (0..).zip(members).map(|(node, engine)| member(&setting, &mut network, node, engine)).collect();
+        let mut world = Self {
             setting,
             now: Nanos::ZERO,
             members,
@@ -135,7 +134,9 @@ impl World {
             events: 0,
             delivered: 0,
             read: 0,
-        }
+        };
+        (0..world.nodes()).for_each(|node| world.plan_wake(node));
+        world
     }
 
     /// Tells all nodes to join through the first.
@@ -315,6 +316,20 @@ impl World {
 
 fn count(setting: &Setting) -> u32 {
     u32::try_from(setting.nodes.len()).expect("scenarios bound the number of nodes")
+}
+
+/// The engines of all nodes. Those that know each other share what they know.
+fn engines(setting: &Setting, records: Vec<MemberRecord>, know_each_other: bool) -> Vec<Node> {
+    let known = know_each_other.then(|| KnownMembers::new(records.iter().cloned().map(Arc::new)));
+    let start = Nanos::ZERO.to_core();
+    let engine = |(number, own): (u32, MemberRecord)| {
+        let seed = Stream::new(setting.seed, &format!("node {number}")).bits();
+        match &known {
+            Some(known) => Node::with_members(setting.core.clone(), own, known, seed, start),
+            None => Node::new(setting.core.clone(), own, seed, start),
+        }
+    };
+    (0..).zip(records).map(engine).collect()
 }
 
 fn member(setting: &Setting, network: &mut Network, number: u32, node: Node) -> Member {
