@@ -86,6 +86,21 @@ pub fn gini(values: &[f64]) -> Option<f64> {
     (sum > 0.0).then(|| 2.0 * ranked / (count * sum) - (count + 1.0) / count)
 }
 
+/// How a counter grows, as means over parts of at least `part_s` seconds: the middle of each part, and what was added in
+/// a second. `samples` are times in seconds, ascending, and the counter; what follows the last whole part is left out.
+pub fn mean_rates(samples: &[(f64, u64)], part_s: f64) -> Vec<(f64, f64)> {
+    let mut rates = Vec::new();
+    let Some(mut begin) = samples.first().copied() else { return rates };
+    for (at_s, counter) in samples.iter().copied() {
+        let seconds = at_s - begin.0;
+        if seconds > 0.0 && seconds >= part_s * 0.999 {
+            rates.push((f64::midpoint(begin.0, at_s), counter.saturating_sub(begin.1) as f64 / seconds));
+            begin = (at_s, counter);
+        }
+    }
+    rates
+}
+
 fn sorted(values: impl IntoIterator<Item = f64>) -> Vec<f64> {
     let mut sorted: Vec<f64> = values.into_iter().collect();
     sorted.sort_by(f64::total_cmp);
@@ -110,6 +125,14 @@ mod tests {
         assert_eq!(median([4.0, 1.0, 2.0, 3.0]), Some(2.5));
         assert_eq!(median([]), None);
         assert_eq!(Range::of([2.0, 1.0]), Some(Range { min: 1.0, max: 2.0 }));
+    }
+
+    #[test]
+    fn rates_are_means_over_parts() {
+        let samples = [(0.0, 0), (1.0, 10), (2.0, 10), (3.0, 40), (4.0, 40), (5.0, 99)];
+        assert_eq!(mean_rates(&samples, 2.0), [(1.0, 5.0), (3.0, 15.0)]);
+        assert_eq!(mean_rates(&samples, 0.5).len(), 5);
+        assert!(mean_rates(&[], 1.0).is_empty() && mean_rates(&[(0.0, 1), (0.0, 2)], 0.0).is_empty());
     }
 
     #[test]

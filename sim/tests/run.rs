@@ -26,7 +26,8 @@ fn ratio(scenario: &Scenario, outcome: &Outcome) -> f64 {
 
 #[test]
 fn equal_seeds_repeat_to_the_last_bit_and_others_do_not() {
-    let with_seed = |seed| scenario("kill", &Overrides { seed: Some(seed), size: Some(16 << 20), ..Overrides::default() });
+    let with_seed =
+        |seed| scenario("kill", &Overrides { seed: Some(seed), size: Some(16 << 20), ..Overrides::default() });
     let one = made(&with_seed(7), &Options::default());
     let same = made(&with_seed(7), &Options::default());
     let other = made(&with_seed(8), &Options::default());
@@ -143,7 +144,12 @@ fn a_cluster_that_joins_pulls_as_one_that_knew_itself() {
     let joined = made(&scenario, &Options { forming: Forming::Joins, ..Options::default() });
     let known = made(&scenario, &Options::default());
     assert_eq!((joined.failures(), known.failures()), (0, 0));
-    assert!((joined.makespan_s / known.makespan_s - 1.0).abs() < 0.25, "{} and {}", joined.makespan_s, known.makespan_s);
+    assert!(
+        (joined.makespan_s / known.makespan_s - 1.0).abs() < 0.25,
+        "{} and {}",
+        joined.makespan_s,
+        known.makespan_s
+    );
 }
 
 #[test]

@@ -2,7 +2,7 @@
 
 use shoal_sim::{
     plot::{Panel, Panels, Plot, PlotError},
-    statistics::median,
+    statistics::{mean_rates, median},
 };
 
 use super::{colour_of, file_stem};
@@ -63,16 +63,7 @@ fn typical<'a>(experiment: &'a Experiment, system: &'a str) -> Option<&'a RunRes
 /// Means of the growth of a counter.
 fn rates(timeline: &[Sample], counter: fn(&Sample) -> u64) -> Vec<(f64, f64)> {
     let Some(last) = timeline.last() else { return Vec::new() };
-    let part_s = (last.at_s / PARTS).max(PART_S_MIN);
-    let mut rates = Vec::new();
-    let Some(mut begin) = timeline.first() else { return rates };
-    for sample in timeline {
-        let seconds = sample.at_s - begin.at_s;
-        if seconds >= part_s * 0.999 {
-            let bytes = counter(sample).saturating_sub(counter(begin)) as f64;
-            rates.push((f64::midpoint(begin.at_s, sample.at_s), bytes / seconds / BYTES_PER_S_IN_MBIT));
-            begin = sample;
-        }
-    }
-    rates
+    let samples: Vec<(f64, u64)> = timeline.iter().map(|sample| (sample.at_s, counter(sample))).collect();
+    let rates = mean_rates(&samples, (last.at_s / PARTS).max(PART_S_MIN));
+    rates.into_iter().map(|(at_s, bytes_per_s)| (at_s, bytes_per_s / BYTES_PER_S_IN_MBIT)).collect()
 }

@@ -10,6 +10,9 @@ use super::Report;
 /// Most values, one for each node and moment: a page of a few megabytes.
 const VALUES_MAX: usize = 4_000_000;
 
+/// Moments before and after one over which a rate is a mean.
+const SPAN: usize = 2;
+
 /// All that the script reads. Names are short words that it uses.
 #[derive(Debug, Serialize)]
 pub(super) struct Animation {
@@ -66,8 +69,8 @@ impl Report {
             done: rows.iter().map(|row| row.done).collect(),
             pulls: nodes.iter().filter(|node| matches!(node.end, End::Done | End::Failed)).count(),
             copies: column(&|row| row.upstream_bytes as f64 / content_bytes),
-            rate: column(&|row| row.rate_bytes_per_s / 125e3),
-            upstream: column(&|row| row.upstream_bytes_per_s / 125e3),
+            rate: rates(&rows, |row| row.delivered_bytes),
+            upstream: rates(&rows, |row| row.upstream_bytes),
             shares: BASE64_STANDARD.encode(shares),
             ends: nodes.iter().map(letter).collect(),
             started: nodes.iter().map(|node| node.started_s.map(rounded)).collect(),
@@ -90,6 +93,18 @@ fn moments(series: &[Row], nodes: usize) -> Vec<&Row> {
     let mut shown: Vec<&Row> = whole.iter().rev().step_by(step).copied().collect();
     shown.reverse();
     shown
+}
+
+/// How a counter of bytes grows around each moment, in Mbit/s. Whole pieces arrive, so that between two moments it is
+/// sometimes a piece too many.
+fn rates(rows: &[&Row], counter: fn(&Row) -> u64) -> Vec<f64> {
+    let rate = |position: usize| {
+        let first = rows[position.saturating_sub(SPAN)];
+        let last = rows[(position + SPAN).min(rows.len() - 1)];
+        let bytes = counter(last).saturating_sub(counter(first)) as f64;
+        if last.at_s > first.at_s { rounded(bytes / (last.at_s - first.at_s) / 125e3) } else { 0.0 }
+    };
+    (0..rows.len()).map(rate).collect()
 }
 
 /// Numbers of consecutive nodes that are in one zone.
@@ -139,6 +154,18 @@ mod tests {
         rows[1].shares.clear();
         assert_eq!(moments(&rows, 2).len(), 2);
         assert!(moments(&[], 2).is_empty());
+    }
+
+    #[test]
+    fn a_rate_is_a_mean_around_its_moment() {
+        let rows: Vec<Row> = [0, 0, 1_000_000, 1_000_000, 2_000_000]
+            .iter()
+            .zip(0_u8..)
+            .map(|(bytes, at)| Row { at_s: f64::from(at), delivered_bytes: *bytes, ..Row::default() })
+            .collect();
+        let rows: Vec<&Row> = rows.iter().collect();
+        assert_eq!(rates(&rows, |row| row.delivered_bytes), [4.0, 2.6667, 4.0, 5.3333, 4.0]);
+        assert!(rates(&[], |row| row.delivered_bytes).is_empty());
     }
 
     #[test]

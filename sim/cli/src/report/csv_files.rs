@@ -1,7 +1,7 @@
 //! Lines of the CSV files. The library writes no nested structures, so that names stand here again.
 
 use serde::Serialize;
-use shoal_sim::run::End;
+use shoal_sim::run::{End, NodeOutcome, Row};
 
 use super::Report;
 
@@ -38,9 +38,6 @@ pub(super) struct SeriesLine {
     upstream_bytes: u64,
     rate_bytes_per_s: f64,
     upstream_bytes_per_s: f64,
-    down_links_used: f64,
-    up_links_used: f64,
-    upstream_used: f64,
     begun: u32,
     done: u32,
 }
@@ -48,7 +45,7 @@ pub(super) struct SeriesLine {
 impl Report {
     /// One for each node, in order.
     pub(super) fn node_lines(&self) -> Vec<NodeLine> {
-        let line = |node: &shoal_sim::run::NodeOutcome| NodeLine {
+        let line = |node: &NodeOutcome| NodeLine {
             node: node.node,
             zone: node.zone,
             end: node.end,
@@ -75,20 +72,15 @@ impl Report {
 
     /// One for each row of the series.
     pub(super) fn series_lines(&self) -> Vec<SeriesLine> {
-        let use_of_links = self.use_of_links();
-        let rows = self.outcome.series.iter().zip(use_of_links);
-        rows.map(|(row, used)| SeriesLine {
+        let line = |row: &Row| SeriesLine {
             at_s: row.at_s,
             delivered_bytes: row.delivered_bytes,
             upstream_bytes: row.upstream_bytes,
             rate_bytes_per_s: row.rate_bytes_per_s,
             upstream_bytes_per_s: row.upstream_bytes_per_s,
-            down_links_used: used.down,
-            up_links_used: used.up,
-            upstream_used: used.upstream,
             begun: row.begun,
             done: row.done,
-        })
-        .collect()
+        };
+        self.outcome.series.iter().map(line).collect()
     }
 }

@@ -3,6 +3,7 @@
 use shoal_sim::{
     plot::{Colour, Completion, Curve, INK, Lines, Look, PALETTE, Plot, PlotError, Series},
     run::{End, Row},
+    statistics::mean_rates,
 };
 
 use super::Report;
@@ -15,16 +16,8 @@ const BYTES_PER_S_IN_MBIT: f64 = 125e3;
 /// From so many Mbit/s a plot counts in Gbit/s.
 const MBIT_MAX: f64 = 10_000.0;
 
-/// Shares of the links that are in use at a moment, 0 to 1.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct LinksInUse {
-    /// Of all nodes' links towards them.
-    pub(super) down: f64,
-    /// Of all nodes' links away from them.
-    pub(super) up: f64,
-    /// Of the upstream's.
-    pub(super) upstream: f64,
-}
+/// Points of a curve: means over so long a part of the run, since whole pieces arrive.
+const PARTS: f64 = 60.0;
 
 impl Report {
     /// All plots, in the order of the page.
@@ -62,7 +55,7 @@ impl Report {
 
     fn throughput(&self) -> Lines {
         let total: f64 = self.outcome.nodes.iter().map(|node| node.down_bytes_per_s).sum();
-        let arriving = self.over_time(|row| row.rate_bytes_per_s);
+        let arriving = self.rates(|row| row.delivered_bytes);
         let unit = Unit::of(total.max(most(&arriving)));
         let all_links = Series { look: Look::Dashes, ..self.level("all nodes' links", INK, unit.of_rate(total)) };
         self.time_plot(
@@ -75,7 +68,7 @@ impl Report {
 
     fn upstream_egress(&self) -> Lines {
         let rate = self.scenario.upstream.rate as f64;
-        let sent = self.over_time(|row| row.upstream_bytes_per_s);
+        let sent = self.rates(|row| row.upstream_bytes);
         let unit = Unit::of(rate.max(most(&sent)));
         let link = Series { look: Look::Dashes, ..self.level("its link", INK, unit.of_rate(rate)) };
         self.time_plot(
@@ -86,20 +79,22 @@ impl Report {
         )
     }
 
+    /// Links count with their rates at the start.
     fn utilisation(&self) -> Lines {
-        let used = self.use_of_links();
-        let share = |value: fn(&LinksInUse) -> f64| {
-            let rows = self.outcome.series.iter().zip(&used);
-            rows.map(|(row, used)| (row.at_s, 100.0 * value(used))).collect::<Vec<_>>()
+        let up: f64 = self.outcome.nodes.iter().map(|node| node.up_bytes_per_s).sum();
+        let down: f64 = self.outcome.nodes.iter().map(|node| node.down_bytes_per_s).sum();
+        let used = |name, colour, counter, all: f64| {
+            let percent = |(at_s, rate)| (at_s, if all > 0.0 { 100.0 * rate / all } else { 0.0 });
+            series(name, colour, Look::Line, self.rates(counter).into_iter().map(percent).collect())
         };
         let lines = self.time_plot(
             "utilisation",
             "Links in use",
             "% of what all links of a kind can carry together",
             vec![
-                series("upstream", RED, Look::Line, share(|used| used.upstream)),
-                series("nodes' uplinks", GREEN, Look::Line, share(|used| used.up)),
-                series("nodes' downlinks", BLUE, Look::Line, share(|used| used.down)),
+                used("upstream", RED, |row| row.upstream_bytes, self.scenario.upstream.rate as f64),
+                used("nodes' uplinks", GREEN, |row| row.delivered_bytes.saturating_sub(row.upstream_bytes), up),
+                used("nodes' downlinks", BLUE, |row| row.delivered_bytes, down),
             ],
         );
         Lines { y_max: 100.0, ..lines }
@@ -146,26 +141,15 @@ impl Report {
         }
     }
 
-    fn over_time(&self, value: fn(&Row) -> f64) -> Vec<(f64, f64)> {
-        self.outcome.series.iter().map(|row| (row.at_s, value(row))).collect()
+    /// How a counter of bytes grows, in bytes per second.
+    fn rates(&self, counter: fn(&Row) -> u64) -> Vec<(f64, f64)> {
+        let samples: Vec<(f64, u64)> = self.outcome.series.iter().map(|row| (row.at_s, counter(row))).collect();
+        mean_rates(&samples, self.outcome.makespan_s / PARTS)
     }
 
     /// A line at one height for the whole run.
     fn level(&self, name: &str, colour: Colour, height: f64) -> Series {
         series(name, colour, Look::Line, vec![(0.0, height), (self.outcome.makespan_s, height)])
-    }
-
-    /// One for each row of the series; links count with their rates at the start.
-    pub(super) fn use_of_links(&self) -> Vec<LinksInUse> {
-        let up: f64 = self.outcome.nodes.iter().map(|node| node.up_bytes_per_s).sum();
-        let down: f64 = self.outcome.nodes.iter().map(|node| node.down_bytes_per_s).sum();
-        let of = |rate: f64, all: f64| if all > 0.0 { rate.max(0.0) / all } else { 0.0 };
-        let used = |row: &Row| LinksInUse {
-            down: of(row.rate_bytes_per_s, down),
-            up: of(row.rate_bytes_per_s - row.upstream_bytes_per_s, up),
-            upstream: of(row.upstream_bytes_per_s, self.scenario.upstream.rate as f64),
-        };
-        self.outcome.series.iter().map(used).collect()
     }
 }
 

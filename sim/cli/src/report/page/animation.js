@@ -99,7 +99,8 @@
     size = Math.max(best.cell, 2);
     space = size >= 8 ? 2 : size >= 4 ? 1 : 0;
     const most = Math.max(...run.zones);
-    const columns = run.zones.length > 1 ? Math.min(best.columns, Math.max(1, Math.ceil(Math.sqrt(most * 1.5)))) : best.columns;
+    // With room to spare a zone is a square.
+    const columns = run.zoned && size === SIZE_MAX ? Math.min(best.columns, Math.ceil(Math.sqrt(most))) : best.columns;
     const stepX = columns * size + GAP, stepY = Math.ceil(most / columns) * size + GAP + label;
     const across = Math.max(1, Math.min(run.zones.length, Math.floor((width + GAP) / stepX)));
     let first = 0;
