@@ -1,19 +1,15 @@
 //! Flags of `shoal-lab`.
 
-use std::{
-    fmt::Write as _,
-    path::{Path, PathBuf},
-};
+use std::path::PathBuf;
 
 use anyhow::{Context, bail, ensure};
 use clap::{Args, Parser, Subcommand, ValueEnum};
-use shoal_core::units::{Rate, Size};
 use shoal_lab::{
     local::{latency, memory, throughput},
     report::Report,
     run::{BUILT_IN, ClientKind, Plan, SystemChoice},
 };
-use shoal_sim::scenario::{Link, Overrides, Scenario, by_name, parse_duration, shipped};
+use shoal_sim_cli::ScenarioArgs;
 
 /// Measures ways to pull container images: real nodes in network namespaces behind shaped links, on one machine
 ///
@@ -39,32 +35,11 @@ pub(crate) enum Command {
 /// Arguments of `shoal-lab run`.
 #[derive(Args, Clone, Debug)]
 pub(crate) struct RunArgs {
-    /// Name of a scenario that comes with it, or a file
-    scenario: String,
     /// Numbers of nodes, in place of the scenario's; several make a series each
     #[arg(long, value_name = "N,...", value_delimiter = ',')]
     nodes: Vec<u32>,
-    /// Bytes of the content, as 256MiB; the layers of an image keep their proportions
-    #[arg(long, value_name = "SIZE")]
-    size: Option<Size>,
-    /// An image of layers of these sizes
-    #[arg(long, value_name = "SIZE,...", value_delimiter = ',', conflicts_with = "size")]
-    layers: Vec<Size>,
-    /// Link of each node, as 50mbit, or up/down as 20mbit/100mbit, in payload; what else the scenario states scales with it
-    #[arg(long, value_name = "RATE", value_parser = link)]
-    link: Option<Link>,
-    /// What the upstream sends, as 50mbit, in payload
-    #[arg(long, value_name = "RATE")]
-    upstream: Option<Rate>,
-    /// One-way delay between any two hosts, as 20ms
-    #[arg(long, value_name = "TIME", value_parser = parse_duration)]
-    latency: Option<std::time::Duration>,
-    /// Share of the nodes that have the content already, as 0.5
-    #[arg(long, value_name = "SHARE")]
-    warm_share: Option<f64>,
-    /// Decides the bytes of the content and the order of what is random
-    #[arg(long)]
-    seed: Option<u64>,
+    #[command(flatten)]
+    scenario: ScenarioArgs,
     /// Systems to compare: single, single-parallel, pull-through, shoal, shoal-no-peers, and those of --system
     #[arg(long, value_name = "NAME,...", value_delimiter = ',', default_value = "single,shoal")]
     systems: Vec<String>,
@@ -102,12 +77,11 @@ enum Client {
 impl RunArgs {
     /// What the arguments ask for. Errors are the user's.
     pub(crate) fn plan(&self) -> anyhow::Result<Plan> {
-        let (text, file) = self.text()?;
         let nodes: Vec<Option<u32>> = match self.nodes.as_slice() {
             [] => vec![None],
             some => some.iter().copied().map(Some).collect(),
         };
-        let scenarios = nodes.into_iter().map(|nodes| Scenario::parse_with(&text, &file, &self.overrides(nodes)));
+        let scenarios = nodes.into_iter().map(|nodes| self.scenario.scenario(nodes));
         let client = match self.client {
             Client::Http => ClientKind::Http,
             Client::HttpToFiles => ClientKind::HttpToFiles,
@@ -140,31 +114,6 @@ impl RunArgs {
         crate::print(&text)
     }
 
-    /// Text of the scenario, and what errors call it.
-    fn text(&self) -> anyhow::Result<(String, String)> {
-        if let Some(text) = by_name(&self.scenario) {
-            return Ok((text.to_owned(), format!("{}.toml", self.scenario)));
-        }
-        let path = Path::new(&self.scenario);
-        let names = || shipped().iter().map(|(name, _)| *name).collect::<Vec<_>>().join(", ");
-        ensure!(path.is_file(), "{} is neither a file nor one of {}", self.scenario, names());
-        let text = std::fs::read_to_string(path).with_context(|| format!("cannot read {}", path.display()))?;
-        Ok((text, self.scenario.clone()))
-    }
-
-    fn overrides(&self, nodes: Option<u32>) -> Overrides {
-        Overrides {
-            nodes,
-            size: self.size.map(|size| size.0),
-            layers: (!self.layers.is_empty()).then(|| self.layers.iter().map(|size| size.0).collect()),
-            link: self.link,
-            upstream: self.upstream.map(|rate| rate.0),
-            latency: self.latency,
-            warm_share: self.warm_share,
-            seed: self.seed,
-        }
-    }
-
     fn choices(&self) -> anyhow::Result<Vec<SystemChoice>> {
         let mut choices: Vec<SystemChoice> = Vec::new();
         let adapted = self
@@ -184,27 +133,6 @@ impl RunArgs {
     }
 }
 
-/// The shipped scenarios, one a line.
-pub(crate) fn scenarios() -> anyhow::Result<String> {
-    let mut lines = String::new();
-    for (name, text) in shipped() {
-        let about = Scenario::parse(text, name).with_context(|| format!("the scenario {name}"))?.about;
-        // Writing to a string does not fail.
-        let _ = writeln!(lines, "{name:<16}{about}");
-    }
-    Ok(lines)
-}
-
-fn link(text: &str) -> anyhow::Result<Link> {
-    let rate = |text: &str| text.parse::<Rate>().map(|rate| rate.0);
-    // A rate may end in /s.
-    let (up, down) = match text.split_once('/').filter(|(_, down)| *down != "s") {
-        Some((up, down)) => (rate(up)?, rate(down)?),
-        None => (rate(text)?, rate(text)?),
-    };
-    Ok(Link { up, down })
-}
-
 fn adapter(text: &str) -> anyhow::Result<(String, PathBuf)> {
     let (name, executable) = text.split_once('=').context("expected NAME=ADAPTER, as in other=./other.sh")?;
     let is_name = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'-';
@@ -218,6 +146,8 @@ fn adapter(text: &str) -> anyhow::Result<(String, PathBuf)> {
 
 #[cfg(test)]
 mod tests {
+    use shoal_sim::scenario::Link;
+
     use super::*;
 
     fn parse(arguments: &[&str]) -> Result<RunArgs, clap::Error> {
@@ -260,13 +190,5 @@ mod tests {
     fn an_adapter_is_a_system_beside_the_others() {
         let plan = parse(&["cold-start", "--system", "other=/bin/true", "--systems", "single,other"]).unwrap().plan();
         assert_eq!(plan.unwrap().systems.iter().map(SystemChoice::name).collect::<Vec<_>>(), ["single", "other"]);
-    }
-
-    #[test]
-    fn a_link_is_a_rate_or_two() {
-        assert_eq!(link("8mbit").unwrap(), Link { up: 1_000_000, down: 1_000_000 });
-        assert_eq!(link("8mbit/s").unwrap(), Link { up: 1_000_000, down: 1_000_000 });
-        assert_eq!(link("8mbit/16mbit").unwrap(), Link { up: 1_000_000, down: 2_000_000 });
-        assert!(link("8mbit/").is_err());
     }
 }

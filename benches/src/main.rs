@@ -45,7 +45,7 @@ fn command() -> anyhow::Result<ExitCode> {
         Command::Memory(arguments) => runtime()?.block_on(to_the_end(memory::run(&arguments))),
         Command::Latency(arguments) => runtime()?.block_on(to_the_end(latency::run(&arguments))),
         Command::Scenarios => {
-            print(&args::scenarios()?)?;
+            print(&shoal_sim_cli::scenarios()?)?;
             Ok(ExitCode::SUCCESS)
         }
     }

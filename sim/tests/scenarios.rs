@@ -176,6 +176,7 @@ fn what_replaces_a_value_meets_the_same_rules() {
     is_refused(Overrides { link: Some(Link { up: 0, down: 1 }), ..Overrides::default() }, &["link"]);
     is_refused(Overrides { latency: Some(Duration::from_secs(2)), ..Overrides::default() }, &["latency"]);
     is_refused(Overrides { warm_share: Some(1.0), ..Overrides::default() }, &["warm_share"]);
+    is_refused(Overrides { seed: Some(u64::MAX), ..Overrides::default() }, &["seed", "outside the file", "from 0 to"]);
 }
 
 #[test]
@@ -185,9 +186,9 @@ fn a_replaced_link_or_size_keeps_the_shape() {
     let zones = Scenario::parse_with(by_name("zones").unwrap(), "zones", &overrides).unwrap();
     assert_eq!(zones.zones.unwrap().uplink, Link { up: 2000, down: 2000 });
     assert_eq!(zones.upstream.rate, 1000);
-    let overrides = Overrides { upstream: Some(77), seed: Some(u64::MAX), warm_share: Some(0.5), ..overrides };
+    let overrides = Overrides { upstream: Some(77), seed: Some(i64::MAX as u64), warm_share: Some(0.5), ..overrides };
     let zones = Scenario::parse_with(by_name("zones").unwrap(), "zones", &overrides).unwrap();
-    assert_eq!((zones.upstream.rate, zones.seed, zones.warm_nodes()), (77, u64::MAX, 8));
+    assert_eq!((zones.upstream.rate, zones.seed, zones.warm_nodes()), (77, i64::MAX as u64, 8));
     let image = |overrides| Scenario::parse_with(by_name("image-4").unwrap(), "image-4", &overrides).unwrap().content;
     let half = Overrides { size: Some(64 << 20), ..Overrides::default() };
     assert_eq!(image(half), Content::Image(vec![14 << 20, 22 << 20, 26 << 20, 2 << 20]));

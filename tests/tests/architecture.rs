@@ -52,12 +52,18 @@ fn the_pure_crates_reach_nothing_of_the_outside_world() -> Result<()> {
 #[test]
 fn arrows_run_one_way() -> Result<()> {
     let beyond = [
-        ("shoal-wire", &["shoal-core", "shoal-sim", "shoal-runtime", "shoal", "shoal-benches"][..]),
-        ("shoal-core", &["shoal-sim", "shoal-runtime", "shoal", "shoal-benches"]),
-        ("shoal-sim", &["shoal-runtime", "shoal", "shoal-benches"]),
-        ("shoal-runtime", &["shoal-sim", "shoal", "shoal-benches", "axum", "reqwest", "clap"]),
+        ("shoal-wire", &["shoal-core", "shoal-sim", "shoal-sim-cli", "shoal-runtime", "shoal", "shoal-benches"][..]),
+        ("shoal-core", &["shoal-sim", "shoal-sim-cli", "shoal-runtime", "shoal", "shoal-benches"]),
+        // Terminals, files and forms of output are the command line's.
+        (
+            "shoal-sim",
+            &["shoal-sim-cli", "shoal-runtime", "shoal", "shoal-benches", "clap", "csv", "indicatif", "serde_json"],
+        ),
+        // The simulator needs no network, and neither does what reports on it.
+        ("shoal-sim-cli", &["shoal-runtime", "shoal", "shoal-benches", "tokio", "quinn", "reqwest"]),
+        ("shoal-runtime", &["shoal-sim", "shoal-sim-cli", "shoal", "shoal-benches", "axum", "reqwest", "clap"]),
         // What users run carries no laboratory.
-        ("shoal", &["shoal-sim", "shoal-benches"]),
+        ("shoal", &["shoal-sim", "shoal-sim-cli", "shoal-benches"]),
         // The laboratory starts the binary; it does not link it.
         ("shoal-benches", &["shoal"]),
     ];

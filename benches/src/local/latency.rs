@@ -15,7 +15,7 @@ use super::{
     content::{self, digest_text},
     pair::{Pair, ensure_from_peer},
 };
-use crate::report::statistics::percentile;
+use shoal_sim::statistics::percentile;
 
 /// How long a manifest takes that only a peer has
 ///

@@ -11,7 +11,7 @@ use super::{
     content,
     pair::{Pair, ensure_from_peer},
 };
-use crate::report::statistics::{median, percentile};
+use shoal_sim::statistics::{median, percentile};
 
 /// How fast a blob comes through two nodes, and what it costs
 ///

@@ -1,9 +1,11 @@
 //! What one run says.
 
 use serde::Serialize;
-use shoal_sim::scenario::{Arrival, Bounds, Scenario};
+use shoal_sim::{
+    scenario::{Arrival, Bounds, Scenario},
+    statistics::{gini, jain, median},
+};
 
-use super::statistics::{gini, jain, median};
 use crate::result::{NodeResult, Outcome, RunResult};
 
 /// Payload bytes of a full TCP frame, and its bytes as interfaces count them.

@@ -6,8 +6,7 @@
 mod figures;
 mod files;
 mod page;
-mod plot;
-pub(crate) mod statistics;
+mod plots;
 mod summary;
 mod table;
 #[cfg(test)]
@@ -20,8 +19,10 @@ use crate::result::RunResult;
 
 pub use figures::RunFigures;
 pub use files::WriteError;
-pub use plot::{Plot, PlotError};
-pub use statistics::{Quantiles, Range};
+pub use shoal_sim::{
+    plot::{Plot, PlotError},
+    statistics::{Quantiles, Range},
+};
 pub use summary::{Basis, Ranges, SystemFigures, SystemSummary, summary};
 
 /// Name of the system against which speed-ups are taken.

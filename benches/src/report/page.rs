@@ -2,15 +2,18 @@
 
 use std::fmt::Write as _;
 
+use shoal_sim::{
+    format::bytes,
+    page::{TAIL, escape, figure, head},
+};
+
 use super::{
     Experiment, Plot, PlotError, Report, ScenarioSummary,
     figures::failed,
     summary::counts,
-    table::{self, Column, bytes, facts, title},
+    table::{self, Column, facts, title},
 };
 use crate::result::RunResult;
-
-const STYLE: &str = include_str!("page.css");
 
 /// How the figures are meant, in the order of the columns.
 const MEANINGS: &[(&str, &str)] = &[
@@ -55,15 +58,8 @@ impl Report {
             Some(first) if names.iter().all(|name| name == first) => format!("Shoal laboratory: {first}"),
             _ => "Shoal laboratory".to_owned(),
         };
-        let _ = write!(
-            page,
-            "<!doctype html>\n<html lang=\"en\">\n<head>\n<meta charset=\"utf-8\">\n\
-             <meta name=\"viewport\" content=\"width=device-width, initial-scale=1\">\n\
-             <meta name=\"color-scheme\" content=\"light dark\">\n<title>{0}</title>\n\
-             <style>\n{STYLE}</style>\n</head>\n<body>\n<main>\n<h1>{0}</h1>\n{1}",
-            escape(&heading),
-            self.origin(),
-        );
+        page.push_str(&head(&heading));
+        page.push_str(&self.origin());
         for plot in self.plots_over_nodes()? {
             page.push_str(&figure(&plot));
         }
@@ -72,7 +68,7 @@ impl Report {
         }
         page.push_str(&self.left_out());
         page.push_str(&meanings());
-        page.push_str("</main>\n</body>\n</html>\n");
+        page.push_str(TAIL);
         Ok(page)
     }
 
@@ -162,12 +158,6 @@ fn systems_table(summary: &ScenarioSummary, columns: &[Column]) -> String {
     text
 }
 
-/// The drawing itself, described for those who do not see it.
-fn figure(plot: &Plot) -> String {
-    let described = format!("<svg role=\"img\" aria-label=\"{}\" ", escape(&plot.description));
-    format!("<figure>\n{}\n</figure>\n", plot.svg.trim().replacen("<svg ", &described, 1))
-}
-
 fn meanings() -> String {
     let mut text = "<h2>What the figures are</h2>\n<dl>\n".to_owned();
     for (name, meaning) in MEANINGS {
@@ -175,8 +165,4 @@ fn meanings() -> String {
     }
     text.push_str("</dl>\n");
     text
-}
-
-fn escape(text: &str) -> String {
-    text.replace('&', "&amp;").replace('<', "&lt;").replace('>', "&gt;").replace('"', "&quot;")
 }

@@ -1,12 +1,14 @@
 //! The runs of a system, put together: medians of the runs that count, with the least and the most beside them.
 
 use serde::Serialize;
-use shoal_sim::scenario::{Bounds, Scenario};
+use shoal_sim::{
+    scenario::{Bounds, Scenario},
+    statistics::{Quantiles, Range, median},
+};
 
 use super::{
     RunFigures, SINGLE,
     figures::{done, failed},
-    statistics::{Quantiles, Range, median},
 };
 use crate::result::RunResult;
 

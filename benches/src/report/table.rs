@@ -2,6 +2,8 @@
 
 use std::fmt::Write as _;
 
+use shoal_sim::format::{bytes, rate};
+
 use super::{Basis, Report, ScenarioSummary, SystemFigures, SystemSummary};
 
 /// What is not known or does not apply.
@@ -139,30 +141,4 @@ fn speedup(figures: &SystemFigures) -> String {
         Basis::Measured => format!("{:.2}", figures.speedup),
         Basis::Computed => format!("{:.2} (computed)", figures.speedup),
     }
-}
-
-pub(super) fn rate(bytes_per_s: u64) -> String {
-    let megabits = bytes_per_s as f64 / 125e3;
-    if megabits >= 1.0 {
-        format!("{} Mbit/s", trimmed(megabits))
-    } else {
-        format!("{} kbit/s", trimmed(megabits * 1e3))
-    }
-}
-
-pub(super) fn bytes(bytes: u64) -> String {
-    const UNITS: [&str; 5] = ["B", "KiB", "MiB", "GiB", "TiB"];
-    let mut value = bytes as f64;
-    let mut unit = 0;
-    while value >= 1024.0 && unit + 1 < UNITS.len() {
-        value /= 1024.0;
-        unit += 1;
-    }
-    format!("{} {}", trimmed(value), UNITS[unit])
-}
-
-/// Up to two decimals, without zeros at the end.
-pub(super) fn trimmed(value: f64) -> String {
-    let text = format!("{value:.2}");
-    text.trim_end_matches('0').trim_end_matches('.').to_owned()
 }

@@ -291,7 +291,7 @@ fn the_page_is_whole_by_itself_and_names_every_run_that_does_not_count() {
 
 #[test]
 fn every_colour_of_a_plot_has_its_form_on_a_dark_ground() {
-    let style = include_str!("page.css");
+    let style = shoal_sim::page::STYLE;
     let mut seen = 0;
     for plot in report(&[2, 4]).plots().unwrap() {
         for attribute in ["fill", "stroke"] {

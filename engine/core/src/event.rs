@@ -1,6 +1,6 @@
 //! What goes into a [`crate::node::Node`] and what comes out of it.
 
-use std::net::SocketAddr;
+use std::{net::SocketAddr, sync::Arc};
 
 use shoal_wire::{
     control::{ControlMessage, Load, NameOutcome, UpstreamFailure},
@@ -321,7 +321,7 @@ pub enum Refusal {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum MemberEvent {
     /// A member is known and alive, for the first time, again, or with a new record.
-    Up(MemberRecord),
+    Up(Arc<MemberRecord>),
     /// A member is suspected. It still counts as alive.
     Suspected(MemberId),
     /// A member is dead. Its key stays known, because pieces that it vouched for are still about.

@@ -16,6 +16,7 @@ pub mod units;
 mod directory;
 mod injection;
 mod outbox;
+mod roster;
 mod swarm;
 mod timers;
 

@@ -6,10 +6,10 @@ use shoal_wire::{control::ControlMessage, ids::MemberId, member::MemberRecord, n
 
 use crate::{
     config::CoreConfig,
-    directory::{members::AliveMembers, names::Names, questions::Questions, rendezvous::Key},
+    directory::{members::AliveSet, names::Names, questions::Questions, rendezvous::Key},
     event::{Input, MemberEvent, Output},
     injection::Injection,
-    membership::{Membership, MembershipOutput},
+    membership::{KnownMembers, Membership, MembershipOutput},
     outbox::Outbox,
     swarm::{
         Surroundings, Swarm,
@@ -53,7 +53,7 @@ const NAMES_TICK: Duration = Duration::from_secs(1);
 #[derive(Debug)]
 pub struct Node {
     membership: Membership,
-    alive: AliveMembers,
+    alive: AliveSet,
     names: Names,
     questions: Questions,
     injection: Injection,
@@ -65,11 +65,25 @@ pub struct Node {
 impl Node {
     /// A node that is a cluster of one. Equal arguments and equal inputs give equal outputs.
     pub fn new(config: CoreConfig, own: MemberRecord, seed: u64, now: Time) -> Self {
-        let id = own.id();
-        let alive = AliveMembers::new(id, own.generation, &own.zone, now);
+        let membership = Membership::new(config.membership.clone(), own, seed, now);
+        Self::around(membership, config, seed)
+    }
+
+    /// A node that begins with `members` alive, for drivers that know the cluster already: as after a join that others
+    /// took note of, without introductions, events or news. The driver is told of no key of theirs. What `members`
+    /// says of this node itself is replaced by `own`.
+    ///
+    /// The nodes of one process share the table, each but for what changes at it: see [`KnownMembers`].
+    pub fn with_members(config: CoreConfig, own: MemberRecord, members: &KnownMembers, seed: u64, now: Time) -> Self {
+        let membership = Membership::with_members(config.membership.clone(), own, members, seed, now);
+        Self::around(membership, config, seed)
+    }
+
+    fn around(membership: Membership, config: CoreConfig, seed: u64) -> Self {
+        let id = membership.own().id();
         Self {
-            membership: Membership::new(config.membership, own, seed, now),
-            alive,
+            alive: AliveSet::all(membership.roster(), id),
+            membership,
             names: Names::new(config.directory.clone()),
             questions: Questions::new(config.directory),
             injection: Injection::new(config.injection, seed),
@@ -137,7 +151,8 @@ impl Node {
         swarm.handle_timeout(&mut around);
         if self.names_tick_at.is_some_and(|at| at <= now) {
             self.names_tick_at = None;
-            self.names.handle_tick(now, &mut self.outbox, |member| self.alive.contains(member));
+            let alive = self.alive.with(self.membership.roster());
+            self.names.handle_tick(now, &mut self.outbox, |member| alive.contains(member));
             if self.names.is_waiting() {
                 self.names_tick_at = Some(now + NAMES_TICK);
             }
@@ -147,7 +162,7 @@ impl Node {
     /// What a local reader, the store or a transfer reports.
     fn handle_local(&mut self, now: Time, input: Input) {
         if let Input::Resolve { query, name } = input {
-            let homes = self.alive.homes(Key::of_name(&name));
+            let homes = self.alive.with(self.membership.roster()).homes(Key::of_name(&name));
             return self.questions.ask(now, &mut self.outbox, query, name, homes);
         }
         if let Input::UpstreamSaid { lookup, outcome } = input {
@@ -201,7 +216,8 @@ impl Node {
     fn handle_blob_message(&mut self, now: Time, from: MemberId, message: ControlMessage) {
         match message {
             ControlMessage::Announce(announcement) => {
-                self.injection.handle_announce(now, &mut self.outbox, from, &announcement, &self.alive);
+                let alive = self.alive.with(self.membership.roster());
+                self.injection.handle_announce(now, &mut self.outbox, from, &announcement, alive);
             }
             ControlMessage::Withdraw { digest } => {
                 self.injection.handle_withdraw(now, &mut self.outbox, from, &digest);
@@ -284,16 +300,18 @@ impl Node {
     }
 
     fn member_up(&mut self, now: Time, record: &MemberRecord) {
-        let (member, generation) = (record.id(), record.generation);
-        if self.alive.is_reborn(member, generation) {
+        let member = record.id();
+        if self.membership.take_reborn(record) {
             self.member_gone(now, member);
         }
-        if member == self.id() || !self.alive.insert(now, member, generation, &record.zone) {
+        let handle = self.membership.roster().find(member);
+        if member == self.id() || !handle.is_some_and(|handle| self.alive.insert(now, handle)) {
             return;
         }
-        self.injection.handle_change(self.id(), &self.alive);
+        let alive = self.alive.with(self.membership.roster());
+        self.injection.handle_change(self.outbox.own(), alive);
         self.names.hand_over(&mut self.outbox, member, |name| {
-            let homes = self.alive.homes(Key::of_name(name));
+            let homes = alive.homes(Key::of_name(name));
             homes.rank_of(member).is_some()
         });
         let (swarm, mut around) = self.swarm(now);
@@ -301,11 +319,12 @@ impl Node {
     }
 
     fn member_gone(&mut self, now: Time, member: MemberId) {
-        if member == self.id() || !self.alive.remove(now, member) {
+        let handle = self.membership.roster().find(member);
+        if member == self.id() || !handle.is_some_and(|handle| self.alive.remove(now, handle)) {
             return;
         }
         self.questions.handle_lost(now, &mut self.outbox, member);
-        self.injection.handle_change(self.id(), &self.alive);
+        self.injection.handle_change(self.outbox.own(), self.alive.with(self.membership.roster()));
         self.injection.handle_gone(now, &mut self.outbox, member);
         let (swarm, mut around) = self.swarm(now);
         swarm.member_gone(&mut around, member);
@@ -313,6 +332,9 @@ impl Node {
 
     /// The swarm, and what it acts with.
     fn swarm(&mut self, now: Time) -> (&mut Swarm, Surroundings<'_>) {
-        (&mut self.swarm, Surroundings { now, outbox: &mut self.outbox, members: &self.alive })
+        (
+            &mut self.swarm,
+            Surroundings { now, outbox: &mut self.outbox, members: self.alive.with(self.membership.roster()) },
+        )
     }
 }

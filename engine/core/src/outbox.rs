@@ -15,6 +15,19 @@ pub(crate) struct Outbox {
     local: VecDeque<ControlMessage>,
 }
 
+/// Places that an empty queue keeps.
+const PLACES_KEPT: usize = 64;
+
+/// Takes the first of a queue. What a burst took of the memory is given back with its last one: bursts are rare, and a
+/// process may have many nodes.
+pub(crate) fn pop<T>(queue: &mut VecDeque<T>) -> Option<T> {
+    let first = queue.pop_front();
+    if queue.is_empty() && queue.capacity() > PLACES_KEPT {
+        *queue = VecDeque::new();
+    }
+    first
+}
+
 impl Outbox {
     pub(crate) fn new(own: MemberId) -> Self {
         Self { own, outputs: VecDeque::new(), local: VecDeque::new() }
@@ -38,7 +51,7 @@ impl Outbox {
     }
 
     pub(crate) fn pop(&mut self) -> Option<Output> {
-        self.outputs.pop_front()
+        pop(&mut self.outputs)
     }
 
     pub(crate) fn pop_local(&mut self) -> Option<ControlMessage> {

@@ -211,7 +211,7 @@ impl Pump {
         let stack = &self.stack;
         let before = stack.table.record(subject(event));
         stack.table.apply(event);
-        stack.peers.apply(event, before.as_ref());
+        stack.peers.apply(event, before.as_deref());
         let alive = i64::try_from(self.node.membership().alive_count()).unwrap_or(i64::MAX);
         stack.metrics.members_alive.set(alive);
         match event {

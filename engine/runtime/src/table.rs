@@ -1,6 +1,6 @@
 //! The keys and addresses of all members that membership knows: whose connections and whose vouchers are good.
 
-use std::time::Duration;
+use std::{sync::Arc, time::Duration};
 
 use dashmap::DashMap;
 use shoal_core::event::MemberEvent;
@@ -23,7 +23,7 @@ pub(crate) struct PeerTable {
 
 #[derive(Debug)]
 struct Entry {
-    record: MemberRecord,
+    record: Arc<MemberRecord>,
     alive: bool,
 }
 
@@ -64,7 +64,7 @@ impl PeerTable {
     }
 
     /// The record of another member, alive or remembered.
-    pub(crate) fn record(&self, id: MemberId) -> Option<MemberRecord> {
+    pub(crate) fn record(&self, id: MemberId) -> Option<Arc<MemberRecord>> {
         self.members.get(&id).map(|entry| entry.record.clone())
     }
 
@@ -96,7 +96,7 @@ impl PeerTable {
 
     /// Records of all members that count as alive, this one included, ordered by id.
     pub(crate) fn alive(&self) -> Vec<MemberRecord> {
-        let others = self.members.iter().filter(|entry| entry.alive).map(|entry| entry.record.clone());
+        let others = self.members.iter().filter(|entry| entry.alive).map(|entry| MemberRecord::clone(&entry.record));
         let mut alive: Vec<_> = std::iter::once(self.own.clone()).chain(others).collect();
         alive.sort_by_key(MemberRecord::id);
         alive
@@ -126,7 +126,7 @@ pub(crate) mod tests {
         let table = PeerTable::new(record(PublicKey([1; 32]), 1));
         let other = record(PublicKey([2; 32]), 2);
         assert!(!table.is_member(&other.public_key), "unknown at first");
-        table.apply(&MemberEvent::Up(other.clone()));
+        table.apply(&MemberEvent::Up(other.clone().into()));
         assert_eq!(table.alive().len(), 2);
         table.apply(&MemberEvent::Dead(other.id()));
         assert_eq!(table.alive().len(), 1);
@@ -137,14 +137,14 @@ pub(crate) mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn a_key_is_waited_for_and_not_for_ever() {
-        let table = std::sync::Arc::new(PeerTable::new(record(PublicKey([1; 32]), 1)));
+        let table = Arc::new(PeerTable::new(record(PublicKey([1; 32]), 1)));
         let other = record(PublicKey([2; 32]), 2);
         let waiting = tokio::spawn({
             let (table, id) = (table.clone(), other.id());
             async move { table.key_within(id, Duration::from_secs(2)).await }
         });
         tokio::task::yield_now().await;
-        table.apply(&MemberEvent::Up(other.clone()));
+        table.apply(&MemberEvent::Up(other.clone().into()));
         assert_eq!(waiting.await.expect("no panic"), Some(other.public_key));
         let unknown = MemberId([9; 16]);
         assert_eq!(table.key_within(unknown, Duration::from_secs(2)).await, None);

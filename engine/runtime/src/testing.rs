@@ -42,7 +42,7 @@ impl TestNode {
 
     /// Makes `other` known here, as gossip would.
     pub(crate) fn learn(&self, other: &Stack) {
-        self.stack.table.apply(&MemberEvent::Up(other.table.own().clone()));
+        self.stack.table.apply(&MemberEvent::Up(other.table.own().clone().into()));
     }
 
     /// The next input for the core.

@@ -230,10 +230,12 @@ impl Check<'_> {
     }
 
     fn seed(&self, raw: Option<&Spanned<i64>>) -> Result<u64, ScenarioError> {
+        let problem = || format!("a number from 0 to {}", i64::MAX);
         match (self.overrides.seed, raw) {
-            (Some(seed), _) => Ok(seed),
-            (None, Some(seed)) => u64::try_from(*seed.get_ref())
-                .map_err(|_| self.refuse("seed", seed, format!("a number from 0 to {}", i64::MAX))),
+            // A file, in which the scenario may be kept, holds no larger ones.
+            (Some(seed), _) if i64::try_from(seed).is_ok() => Ok(seed),
+            (Some(_), _) => Err(self.refuse_override("seed", problem())),
+            (None, Some(seed)) => u64::try_from(*seed.get_ref()).map_err(|_| self.refuse("seed", seed, problem())),
             (None, None) => Ok(1),
         }
     }

@@ -1,5 +1,5 @@
 //! A scenario: the cluster, its links, what is pulled when, and the faults. Plain values; reading a file is in `file`
-//! and `check`, what follows from the values in `plan` and `bound`.
+//! and `check`, writing one in `text`, what follows from the values in `plan` and `bound`.
 //!
 //! Rates count payload bytes: what a stream of full frames carries, not the frames' headers.
 
@@ -10,6 +10,7 @@ mod error;
 mod file;
 mod plan;
 mod shipped;
+mod text;
 
 use std::time::Duration;
 

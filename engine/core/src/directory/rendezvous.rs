@@ -57,6 +57,9 @@ impl Homes {
     /// Considers a member that became alive; says whether the ranking changed.
     pub(crate) fn offer(&mut self, member: MemberId) -> bool {
         let entry = (score(self.key, member), member);
+        if self.ranked.get(HOMES - 1).is_some_and(|last| entry < *last) {
+            return false;
+        }
         let place = self.ranked.partition_point(|ranked| *ranked > entry);
         if place >= HOMES || self.ranked.get(place) == Some(&entry) {
             return false;

@@ -90,7 +90,7 @@ impl Zone {
 pub(super) fn introduce(
     random: &mut Stream,
     participants: &BTreeMap<MemberId, Participant>,
-    members: &AliveMembers,
+    members: AliveMembers<'_>,
     key: Key,
     to: MemberId,
 ) -> Introduction {

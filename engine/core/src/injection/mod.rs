@@ -65,7 +65,7 @@ impl Injection {
         outbox: &mut Outbox,
         from: MemberId,
         announcement: &Announcement,
-        members: &AliveMembers,
+        members: AliveMembers<'_>,
     ) {
         let digest = announcement.digest;
         let Ok(geometry) = Geometry::of(announcement.size) else { return };
@@ -129,7 +129,7 @@ impl Injection {
     }
 
     /// Membership changed: another home may be first for what this node coordinates.
-    pub(crate) fn handle_change(&mut self, own: MemberId, members: &AliveMembers) {
+    pub(crate) fn handle_change(&mut self, own: MemberId, members: AliveMembers<'_>) {
         for (digest, record) in self.records.iter_mut().filter(|(_, record)| record.is_coordinated()) {
             record.change_homes(own, members.homes(Key::of_digest(digest)));
         }
@@ -197,10 +197,17 @@ fn refuse(outbox: &mut Outbox, to: MemberId, digest: Digest, failure: shoal_wire
 
 #[cfg(test)]
 mod tests {
-    use shoal_wire::{control::LeaseEnd, ids::Generation, piece_map::PieceMap};
+    use std::sync::Arc;
+
+    use shoal_wire::{
+        control::LeaseEnd,
+        ids::{Generation, Incarnation, PublicKey},
+        member::MemberRecord,
+        piece_map::PieceMap,
+    };
 
     use super::*;
-    use crate::event::Output;
+    use crate::{directory::members::AliveSet, event::Output, roster::Roster};
 
     const OWN: MemberId = MemberId([0; 16]);
 
@@ -234,13 +241,27 @@ mod tests {
         (Injection::new(config, 1), Outbox::new(OWN))
     }
 
-    fn alone() -> AliveMembers {
-        AliveMembers::new(OWN, Generation(1), "", Time::ZERO)
+    /// A table of this node alone.
+    fn alone() -> Roster {
+        let own = MemberRecord {
+            public_key: PublicKey([0; 32]),
+            generation: Generation(1),
+            incarnation: Incarnation(0),
+            address: ([10, 0, 0, 1], 5001).into(),
+            zone: String::new(),
+            version: 1,
+            upload_bytes_per_s: 0,
+        };
+        let mut roster = Roster::default();
+        roster.add(OWN, Arc::new(own));
+        roster
     }
 
     fn announce(injection: &mut Injection, outbox: &mut Outbox, at: u32, from: MemberId, blob: Digest) {
         let now = Time::from_micros(u64::from(at));
-        injection.handle_announce(now, outbox, from, &announcement(blob), &alone());
+        let roster = alone();
+        let alive = AliveSet::all(&roster, OWN);
+        injection.handle_announce(now, outbox, from, &announcement(blob), alive.with(&roster));
     }
 
     fn sent(outbox: &mut Outbox) -> Vec<(MemberId, ControlMessage)> {
@@ -268,7 +289,9 @@ mod tests {
     fn a_map_that_does_not_fit_the_size_is_ignored() {
         let (mut injection, mut outbox) = bench();
         let wrong = Announcement { have: PieceMap::empty(5), ..announcement(digest(1)) };
-        injection.handle_announce(Time::ZERO, &mut outbox, member(1), &wrong, &alone());
+        let roster = alone();
+        let alive = AliveSet::all(&roster, OWN);
+        injection.handle_announce(Time::ZERO, &mut outbox, member(1), &wrong, alive.with(&roster));
         assert!(sent(&mut outbox).is_empty() && injection.records.is_empty());
     }
 

@@ -96,7 +96,7 @@ impl Record {
         from: MemberId,
         announcement: &Announcement,
         geometry: Geometry,
-        members: &AliveMembers,
+        members: AliveMembers<'_>,
     ) {
         self.used = context.now;
         if geometry != self.geometry && !self.adopt_size(from, geometry) {
@@ -179,7 +179,7 @@ impl Record {
         self.coordination = Some(coordination);
     }
 
-    fn answer(&mut self, context: &mut Context<'_>, members: &AliveMembers, to: MemberId, wants: bool) {
+    fn answer(&mut self, context: &mut Context<'_>, members: AliveMembers<'_>, to: MemberId, wants: bool) {
         let refresh = context.config.refresh_for(self.wanters(), wants);
         let introduction = if wants {
             let key = Key::of_digest(&self.digest);

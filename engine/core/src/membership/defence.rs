@@ -14,9 +14,9 @@ use shoal_wire::{
 
 use super::{
     Membership,
-    members::Health,
+    member::{Health, with_life},
     timer::Timer,
-    update::{Verdict, with_life},
+    update::Verdict,
 };
 use crate::time::Time;
 

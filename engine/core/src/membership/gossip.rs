@@ -7,19 +7,18 @@
 //! know asks the teller for the record; who hears an accusation that has been refuted tells the teller; and who hears
 //! from a member that it believes gone tells it so, so that it can refute.
 
-use std::{collections::BTreeMap, net::SocketAddr, sync::Arc, time::Duration};
+use std::{collections::BTreeMap, net::SocketAddr, time::Duration};
 
 use shoal_wire::{
     gossip::{GossipBody, GossipPacket, MemberUpdate, RECORDS_PER_REQUEST},
     ids::MemberId,
     limits::GOSSIP_PLAIN_BYTES,
-    member::MemberRecord,
 };
 
 use super::{
     Membership,
     broadcast::retransmit_limit,
-    members::{Health, Member},
+    member::{Health, Member},
     timer::Timer,
     update::{Spread, Verdict},
 };
@@ -125,7 +124,7 @@ impl Membership {
         let mut room = GossipPacket::room_beside(&GossipBody::Tell);
         for &id in ids.iter().take(RECORDS_PER_REQUEST) {
             let Some(member) = self.members.alive(id) else { continue };
-            for update in as_updates(id, member) {
+            for update in as_updates(id, &member) {
                 let length = update.encoded_len();
                 if length > room {
                     self.tell(to, std::mem::take(&mut updates));
@@ -142,7 +141,7 @@ impl Membership {
 
     /// Tells a sender that is believed gone, so that it can refute.
     fn tell_if_gone(&mut self, to: SocketAddr, sender: MemberId) {
-        if let Some(update) = self.members.get(sender).and_then(|member| verdict_on(sender, member)) {
+        if let Some(update) = self.members.get(sender).and_then(|member| verdict_on(sender, &member)) {
             self.tell(to, vec![update]);
         }
     }
@@ -165,7 +164,7 @@ impl Membership {
 
     /// Queues news for gossip.
     pub(super) fn spread(&mut self, now: Time, subject: MemberId, update: MemberUpdate) {
-        if self.members.ring().is_empty() {
+        if self.members.is_alone() {
             return;
         }
         self.broadcasts.push(subject, update);
@@ -191,7 +190,7 @@ impl Membership {
                 break;
             }
             if let Some(member) = self.members.get(target) {
-                let to = member.record.address;
+                let to = member.address();
                 self.send(to, packet);
             }
         }
@@ -202,7 +201,7 @@ impl Membership {
         let update = MemberUpdate::Left { id: self.own_id, life: self.own_life() };
         let targets = self.members.pick(&mut self.random, self.config.gossip_packets_max, |_, _| true);
         let addresses: Vec<_> =
-            targets.iter().filter_map(|&id| self.members.get(id)).map(|member| member.record.address).collect();
+            targets.iter().filter_map(|&id| self.members.get(id)).map(|member| member.address()).collect();
         for to in addresses {
             self.tell(to, vec![update.clone()]);
         }
@@ -219,7 +218,7 @@ fn is_of_its_own_accord(body: &GossipBody) -> bool {
 }
 
 /// What to tell a member that is believed gone.
-pub(super) fn verdict_on(id: MemberId, member: &Member) -> Option<MemberUpdate> {
+pub(super) fn verdict_on(id: MemberId, member: &Member<'_>) -> Option<MemberUpdate> {
     let life = member.life();
     match member.health {
         Health::Alive | Health::Suspect(_) => None,
@@ -229,9 +228,9 @@ pub(super) fn verdict_on(id: MemberId, member: &Member) -> Option<MemberUpdate> 
 }
 
 /// A member that counts as alive, as news.
-pub(super) fn as_updates(id: MemberId, member: &Member) -> Vec<MemberUpdate> {
-    let mut updates = vec![MemberUpdate::Record(Arc::<MemberRecord>::clone(&member.record))];
-    if let Health::Suspect(suspicion) = &member.health {
+pub(super) fn as_updates(id: MemberId, member: &Member<'_>) -> Vec<MemberUpdate> {
+    let mut updates = vec![MemberUpdate::Record(member.record())];
+    if let Health::Suspect(suspicion) = member.health {
         updates.push(MemberUpdate::Suspect { id, life: member.life(), accuser: suspicion.accuser() });
     }
     updates

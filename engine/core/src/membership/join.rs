@@ -13,7 +13,7 @@ use shoal_wire::{
 use super::{
     Membership,
     gossip::{as_updates, verdict_on},
-    members::Member,
+    member::Member,
     timer::Timer,
 };
 use crate::time::Time;
@@ -68,11 +68,11 @@ impl Membership {
         let mut packet = GossipPacket { from: self.own_id, body, updates: Vec::new() };
         let id = joiner.id();
         if let Some(known) = self.members.get(id) {
-            packet.updates.extend(belief(id, known, joiner));
+            packet.updates.extend(belief(id, &known, joiner));
         }
         let mut room = GOSSIP_PLAIN_BYTES.saturating_sub(packet.encoded_len());
         for other in self.members.pick(&mut self.random, RECORDS_IN_REPLY, |other, _| other != id) {
-            let updates = self.members.get(other).map(|member| as_updates(other, member)).unwrap_or_default();
+            let updates = self.members.get(other).map(|member| as_updates(other, &member)).unwrap_or_default();
             let length: usize = updates.iter().map(MemberUpdate::encoded_len).sum();
             if length <= room {
                 room -= length;
@@ -94,7 +94,7 @@ impl Membership {
 }
 
 /// What a joiner must know of what is believed of it: that it is suspected or gone, or that it once said a later word.
-fn belief(id: MemberId, known: &Member, joiner: &MemberRecord) -> Option<MemberUpdate> {
+fn belief(id: MemberId, known: &Member<'_>, joiner: &MemberRecord) -> Option<MemberUpdate> {
     let verdict = verdict_on(id, known);
     let accused = as_updates(id, known).into_iter().nth(1);
     let later = (known.life() > joiner.life()).then(|| MemberUpdate::Alive { id, life: known.life() });

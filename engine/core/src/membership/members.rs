@@ -1,166 +1,107 @@
 //! The table of members, with what makes each question about it cheap.
 //!
-//! A lookup is O(log n); picking a member at random and the next one to probe are O(1) steps on the *ring*, the
-//! unordered list of those who count as alive. Each round of probes walks the ring in a random order that a lazy
-//! Fisher-Yates shuffle makes as it goes, so that each member is probed once a round and no step is longer than
-//! others. The digests of the anti-entropy buckets are kept up to date with each change.
+//! Who a member is stands in the [`Roster`]; here is how it stands. That nearly all members are alive and have not said a
+//! second word is what makes the table small: the others are kept in sets beside it. A lookup is O(log n); picking a
+//! member at random and the next one to probe are O(1) steps on the [`Ring`]. In all, a member takes about 45 bytes, its
+//! record aside, and clones of a table share what neither of them changes.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
     net::SocketAddr,
     sync::Arc,
-    time::Duration,
 };
 
 use shoal_wire::{
-    gossip::{MemberState, SYNC_BUCKETS, Standing},
-    ids::MemberId,
-    member::{Life, MemberRecord},
+    gossip::SYNC_BUCKETS,
+    ids::{Generation, Incarnation, MemberId},
+    member::MemberRecord,
 };
 
-use super::suspicion::Suspicion;
-use crate::{rng::Stream, time::Time};
-
-/// One member, this node included.
-#[derive(Clone, Debug)]
-pub(super) struct Member {
-    /// Its record.
-    pub(super) record: Arc<MemberRecord>,
-    /// How it stands.
-    pub(super) health: Health,
-    /// Its index in the ring, or among the gone; meaningless for this node.
-    slot: usize,
-}
-
-/// How a member stands.
-#[derive(Clone, Debug)]
-pub(super) enum Health {
-    /// It answers, as far as is known.
-    Alive,
-    /// It has until the suspicion's deadline to refute.
-    Suspect(Box<Suspicion>),
-    /// Believed dead.
-    Dead {
-        /// When it is forgotten.
-        forget_at: Time,
-    },
-    /// Departed.
-    Left {
-        /// When it is forgotten.
-        forget_at: Time,
-    },
-}
-
-impl Health {
-    /// Whether it counts as alive.
-    pub(super) fn counts_as_alive(&self) -> bool {
-        matches!(self, Self::Alive | Self::Suspect(_))
-    }
-
-    fn forget_at(&self) -> Option<Time> {
-        match self {
-            Self::Alive | Self::Suspect(_) => None,
-            Self::Dead { forget_at } | Self::Left { forget_at } => Some(*forget_at),
-        }
-    }
-}
-
-impl Member {
-    /// Its latest known word.
-    pub(super) fn life(&self) -> Life {
-        self.record.life()
-    }
-
-    /// The member as others are told of it at `now`, where the gone are remembered for `remember`.
-    pub(super) fn state(&self, now: Time, remember: Duration) -> MemberState {
-        let since_s = |forget_at: Time| {
-            let age = remember.saturating_sub(forget_at.since(now));
-            u32::try_from(age.as_secs()).unwrap_or(u32::MAX)
-        };
-        let standing = match self.health {
-            Health::Alive => Standing::Alive,
-            Health::Suspect(_) => Standing::Suspect,
-            Health::Dead { forget_at } => Standing::Dead { since_s: since_s(forget_at) },
-            Health::Left { forget_at } => Standing::Left { since_s: since_s(forget_at) },
-        };
-        MemberState { record: Arc::clone(&self.record), standing }
-    }
-}
+use super::{
+    addresses::Addresses,
+    digest::Digests,
+    member::{Health, Member},
+    ring::Ring,
+    suspicion::Suspicion,
+};
+use crate::{
+    rng::Stream,
+    roster::{Handle, Roster},
+    time::Time,
+};
 
 /// All members that this node knows.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Default)]
 pub(super) struct Members {
-    own: MemberId,
-    table: BTreeMap<MemberId, Member>,
-    /// Others that count as alive. Those before `cursor` were probed in this round.
-    ring: Vec<MemberId>,
-    cursor: usize,
+    roster: Roster,
+    /// This node. Absent only in a table that nodes begin with.
+    own: Option<Handle>,
+    /// Others that count as alive.
+    ring: Ring,
     /// Dead and departed ones.
-    gone: Vec<MemberId>,
+    gone: Vec<Handle>,
     forgetting: BTreeSet<(Time, MemberId)>,
-    /// Who is met at an address: of several claimants that count as alive, the one with the newest generation.
-    addresses: BTreeMap<SocketAddr, MemberId>,
-    digests: Box<[u64; SYNC_BUCKETS]>,
+    /// How those stand that are not simply alive.
+    troubled: BTreeMap<Handle, Health>,
+    /// The latest words of those who said them after their record.
+    words: BTreeMap<Handle, Incarnation>,
+    addresses: Addresses,
+    digests: Digests,
+    /// Forgotten ones that stay in the roster until their owner has heard of it.
+    forgotten: BTreeSet<Handle>,
+    /// New generations of members that counted as alive, of which their owner has not heard.
+    reborn: BTreeSet<(Handle, Generation)>,
 }
 
 impl Members {
-    /// A table of this node alone.
-    pub(super) fn new(own: Arc<MemberRecord>) -> Self {
+    /// The same table at the node of `own`, which counts as alive.
+    pub(super) fn with_own(mut self, own: Arc<MemberRecord>) -> Self {
         let id = own.id();
-        let mut members = Self {
-            own: id,
-            table: BTreeMap::new(),
-            ring: Vec::new(),
-            cursor: 0,
-            gone: Vec::new(),
-            forgetting: BTreeSet::new(),
-            addresses: BTreeMap::new(),
-            digests: Box::new([0; SYNC_BUCKETS]),
-        };
-        members.put(id, own, Health::Alive);
-        members
+        self.put(id, own, Health::Alive);
+        let handle = self.roster.find(id).expect("it has just been put in");
+        self.ring.remove(handle);
+        self.own = Some(handle);
+        self
+    }
+
+    /// Who the members are; also, until [`Members::settle`], those who have been forgotten.
+    pub(super) fn roster(&self) -> &Roster {
+        &self.roster
     }
 
     /// What is known of a member.
-    pub(super) fn get(&self, id: MemberId) -> Option<&Member> {
-        self.table.get(&id)
+    pub(super) fn get(&self, id: MemberId) -> Option<Member<'_>> {
+        self.find(id).map(|handle| self.member(handle))
     }
 
     /// The running suspicion of a member.
     pub(super) fn suspicion_mut(&mut self, id: MemberId) -> Option<&mut Suspicion> {
-        match &mut self.table.get_mut(&id)?.health {
-            Health::Suspect(suspicion) => Some(suspicion),
+        match self.troubled.get_mut(&self.roster.find(id)?) {
+            Some(Health::Suspect(suspicion)) => Some(suspicion),
             _ => None,
         }
     }
 
     /// A member that counts as alive.
-    pub(super) fn alive(&self, id: MemberId) -> Option<&Member> {
+    pub(super) fn alive(&self, id: MemberId) -> Option<Member<'_>> {
         self.get(id).filter(|member| member.health.counts_as_alive())
     }
 
-    /// All members, ordered by id.
-    pub(super) fn iter(&self) -> impl Iterator<Item = (MemberId, &Member)> {
-        self.table.iter().map(|(&id, member)| (id, member))
-    }
-
-    /// Members with an id greater than `after`, ordered by id.
-    pub(super) fn after(&self, after: Option<MemberId>) -> impl Iterator<Item = (MemberId, &Member)> {
-        use std::ops::Bound::{Excluded, Unbounded};
-        let from = after.map_or(Unbounded, Excluded);
-        self.table.range((from, Unbounded)).map(|(&id, member)| (id, member))
+    /// Members with an id greater than `after`, ordered by id; all of them without one.
+    pub(super) fn after(&self, after: Option<MemberId>) -> impl Iterator<Item = (MemberId, Member<'_>)> {
+        let known = self.roster.after(after).filter(|handle| !self.forgotten.contains(handle));
+        known.map(|handle| (self.roster.id(handle), self.member(handle)))
     }
 
     /// Members of an anti-entropy bucket, ordered by id.
-    pub(super) fn bucket(&self, bucket: u8) -> impl Iterator<Item = (MemberId, &Member)> {
-        let (mut first, mut last) = ([0; 16], [0xff; 16]);
-        (first[0], last[0]) = (bucket, bucket);
-        self.table.range(MemberId(first)..=MemberId(last)).map(|(&id, member)| (id, member))
+    pub(super) fn bucket(&self, bucket: u8) -> impl Iterator<Item = (MemberId, Member<'_>)> {
+        let before = (u128::from(bucket) << 120).checked_sub(1).map(|id| MemberId(id.to_be_bytes()));
+        self.after(before).take_while(move |(id, _)| id.0[0] == bucket)
     }
 
     /// Digests of the buckets: of id and life of each member that counts as alive.
     pub(super) fn digests(&self) -> &[u64; SYNC_BUCKETS] {
-        &self.digests
+        self.digests.all()
     }
 
     /// Number of members that count as alive, this node included.
@@ -168,34 +109,29 @@ impl Members {
         self.ring.len() + 1
     }
 
-    /// Others that count as alive, in no order.
-    pub(super) fn ring(&self) -> &[MemberId] {
-        &self.ring
+    /// Whether nobody else counts as alive.
+    pub(super) fn is_alone(&self) -> bool {
+        self.ring.is_empty()
     }
 
-    /// Dead and departed ones, in no order.
-    pub(super) fn gone(&self) -> &[MemberId] {
-        &self.gone
+    /// Number of dead and departed ones.
+    pub(super) fn gone_count(&self) -> usize {
+        self.gone.len()
+    }
+
+    /// One of the dead and departed.
+    pub(super) fn any_gone(&self, random: &mut Stream) -> Option<Member<'_>> {
+        (!self.gone.is_empty()).then(|| self.member(self.gone[random.below(self.gone.len())]))
     }
 
     /// Who is met at an address.
     pub(super) fn at(&self, address: SocketAddr) -> Option<MemberId> {
-        self.addresses.get(&address).copied()
+        self.addresses.at(&self.roster, address).map(|handle| self.roster.id(handle))
     }
 
     /// The next member to probe.
     pub(super) fn next_to_probe(&mut self, random: &mut Stream) -> Option<MemberId> {
-        if self.cursor >= self.ring.len() {
-            self.cursor = 0;
-        }
-        let left = self.ring.len() - self.cursor;
-        if left == 0 {
-            return None;
-        }
-        let chosen = self.cursor + random.below(left);
-        self.swap_ring(self.cursor, chosen);
-        self.cursor += 1;
-        Some(self.ring[self.cursor - 1])
+        self.ring.next_to_probe(random).map(|handle| self.roster.id(handle))
     }
 
     /// Up to `count` distinct others that count as alive and that `wanted` accepts. Tries a few times each and then
@@ -204,15 +140,17 @@ impl Members {
         &self,
         random: &mut Stream,
         count: usize,
-        wanted: impl Fn(MemberId, &Member) -> bool,
+        wanted: impl Fn(MemberId, Member<'_>) -> bool,
     ) -> Vec<MemberId> {
-        let mut picked = Vec::with_capacity(count.min(self.ring.len()));
+        let most = count.min(self.ring.len());
+        let mut picked = Vec::with_capacity(most);
         for _ in 0..count * 4 + 4 {
-            if picked.len() >= count.min(self.ring.len()) {
+            if picked.len() >= most {
                 break;
             }
-            let id = self.ring[random.below(self.ring.len())];
-            if !picked.contains(&id) && self.table.get(&id).is_some_and(|member| wanted(id, member)) {
+            let handle = self.ring.any(random);
+            let id = self.roster.id(handle);
+            if !picked.contains(&id) && wanted(id, self.member(handle)) {
                 picked.push(id);
             }
         }
@@ -222,33 +160,29 @@ impl Members {
     /// Records a member's new record and standing. Returns whether another member that counts as alive claims the
     /// same address.
     pub(super) fn put(&mut self, id: MemberId, record: Arc<MemberRecord>, health: Health) -> bool {
-        let slot = self.detach(id);
-        let alive = health.counts_as_alive();
-        let slot = if id == self.own {
-            0
-        } else if let (Some(slot), true) = (slot, alive) {
-            // It stays where it is in the round of probes.
-            slot
-        } else {
-            if let Some(slot) = slot {
-                self.remove_from_ring(slot);
-            }
-            self.append(id, alive)
+        let handle = match self.find(id) {
+            Some(handle) => self.move_known(handle, &record, &health),
+            None => self.place_new(id, &record, &health),
         };
+        self.write(handle, record);
         if let Some(forget_at) = health.forget_at() {
             self.forgetting.insert((forget_at, id));
         }
-        let conflict = alive && self.claim(id, &record);
+        let alive = health.counts_as_alive();
+        let conflict = alive && self.addresses.claim(&self.roster, handle);
         if alive {
-            self.toggle_digest(id, record.life());
+            self.digests.toggle(id, self.member(handle).life());
         }
-        self.table.insert(id, Member { record, health, slot });
+        match health {
+            Health::Alive => self.troubled.remove(&handle),
+            health => self.troubled.insert(handle, health),
+        };
         conflict
     }
 
     /// Changes how a known member stands.
     pub(super) fn set_health(&mut self, id: MemberId, health: Health) {
-        if let Some(record) = self.get(id).map(|member| Arc::clone(&member.record)) {
+        if let Some(record) = self.get(id).map(|member| member.record()) {
             self.put(id, record, health);
         }
     }
@@ -258,94 +192,110 @@ impl Members {
         self.forgetting.first().copied()
     }
 
-    /// Removes a member that is gone.
+    /// Removes a member that is gone. Its place in the roster is kept until [`Members::settle`].
     pub(super) fn forget(&mut self, id: MemberId) {
-        if self.table.get(&id).is_some_and(|member| !member.health.counts_as_alive()) {
-            self.detach(id);
-            self.table.remove(&id);
+        if let Some(handle) = self.find(id)
+            && !self.health(handle).counts_as_alive()
+        {
+            self.detach(handle);
+            self.troubled.remove(&handle);
+            self.words.remove(&handle);
+            self.forgotten.insert(handle);
         }
     }
 
-    /// Takes back all that is derived from a member's present entry. Returns its index in the ring where it is in it.
-    fn detach(&mut self, id: MemberId) -> Option<usize> {
-        let member = self.table.get(&id)?;
-        let (slot, life, address) = (member.slot, member.life(), member.record.address);
-        if let Some(forget_at) = member.health.forget_at() {
+    /// Says whether a member that counted as alive until then began this generation. True once.
+    pub(super) fn take_reborn(&mut self, id: MemberId, generation: Generation) -> bool {
+        !self.reborn.is_empty() && self.roster.find(id).is_some_and(|handle| self.reborn.remove(&(handle, generation)))
+    }
+
+    /// The owner has heard of all changes.
+    pub(super) fn settle(&mut self) {
+        self.reborn.clear();
+        while let Some(handle) = self.forgotten.pop_first() {
+            self.roster.remove(handle);
+        }
+    }
+
+    fn find(&self, id: MemberId) -> Option<Handle> {
+        self.roster.find(id).filter(|handle| !self.forgotten.contains(handle))
+    }
+
+    fn member(&self, handle: Handle) -> Member<'_> {
+        let description = self.roster.record(handle);
+        let incarnation = self.words.get(&handle).copied().unwrap_or(description.incarnation);
+        Member { description, incarnation, health: self.health(handle) }
+    }
+
+    fn health(&self, handle: Handle) -> &Health {
+        self.troubled.get(&handle).unwrap_or(&Health::Alive)
+    }
+
+    /// Takes a known member out of where it was, and puts it where `health` has it.
+    fn move_known(&mut self, handle: Handle, record: &MemberRecord, health: &Health) -> Handle {
+        let (was_alive, alive) = (self.health(handle).counts_as_alive(), health.counts_as_alive());
+        self.detach(handle);
+        if Some(handle) == self.own {
+            return handle;
+        }
+        if !(was_alive && alive) {
+            if was_alive {
+                self.ring.remove(handle);
+            }
+            self.append(handle, alive);
+        } else if record.generation > self.roster.record(handle).generation {
+            // It stays where it is in the round of probes.
+            self.reborn.insert((handle, record.generation));
+        }
+        handle
+    }
+
+    fn place_new(&mut self, id: MemberId, record: &Arc<MemberRecord>, health: &Health) -> Handle {
+        let handle = match self.roster.find(id) {
+            Some(handle) => {
+                self.forgotten.remove(&handle);
+                handle
+            }
+            None => self.roster.add(id, Arc::clone(record)),
+        };
+        self.append(handle, health.counts_as_alive());
+        handle
+    }
+
+    fn append(&mut self, handle: Handle, alive: bool) {
+        if alive {
+            self.ring.push(handle);
+        } else {
+            self.gone.push(handle);
+        }
+    }
+
+    /// Writes a member's record, and keeps the one that is there where only the word is another: it may be shared.
+    fn write(&mut self, handle: Handle, record: Arc<MemberRecord>) {
+        let known = self.roster.record(handle);
+        let (said, incarnation) = (known.incarnation, record.incarnation);
+        let is_word_only = known.generation == record.generation && known.describes_the_same(&record);
+        if is_word_only && said != incarnation {
+            self.words.insert(handle, incarnation);
+            return;
+        }
+        self.words.remove(&handle);
+        if !is_word_only {
+            self.roster.replace(handle, record);
+        }
+    }
+
+    /// Takes back all that is derived from how a member stands, but its place in the ring.
+    fn detach(&mut self, handle: Handle) {
+        let id = self.roster.id(handle);
+        if let Some(forget_at) = self.health(handle).forget_at() {
             self.forgetting.remove(&(forget_at, id));
-            self.remove_from_gone(slot);
-            return None;
-        }
-        self.toggle_digest(id, life);
-        if self.addresses.get(&address) == Some(&id) {
-            self.addresses.remove(&address);
-        }
-        (id != self.own).then_some(slot)
-    }
-
-    fn append(&mut self, id: MemberId, alive: bool) -> usize {
-        let list = if alive { &mut self.ring } else { &mut self.gone };
-        list.push(id);
-        list.len() - 1
-    }
-
-    fn remove_from_ring(&mut self, slot: usize) {
-        let mut hole = slot;
-        if slot < self.cursor {
-            // The last member may not have been probed yet: it must not move among those who were.
-            self.cursor -= 1;
-            self.swap_ring(slot, self.cursor);
-            hole = self.cursor;
-        }
-        self.ring.swap_remove(hole);
-        self.note_slot(self.ring.get(hole).copied(), hole);
-    }
-
-    fn remove_from_gone(&mut self, slot: usize) {
-        self.gone.swap_remove(slot);
-        self.note_slot(self.gone.get(slot).copied(), slot);
-    }
-
-    fn swap_ring(&mut self, a: usize, b: usize) {
-        self.ring.swap(a, b);
-        self.note_slot(Some(self.ring[a]), a);
-        self.note_slot(Some(self.ring[b]), b);
-    }
-
-    fn note_slot(&mut self, id: Option<MemberId>, slot: usize) {
-        if let Some(member) = id.and_then(|id| self.table.get_mut(&id)) {
-            member.slot = slot;
+            if let Some(place) = self.gone.iter().position(|&gone| gone == handle) {
+                self.gone.swap_remove(place);
+            }
+        } else {
+            self.digests.toggle(id, self.member(handle).life());
+            self.addresses.release(&self.roster, handle);
         }
     }
-
-    /// Claims the record's address for `id`, unless a newer generation has it. Returns whether there was a conflict.
-    fn claim(&mut self, id: MemberId, record: &MemberRecord) -> bool {
-        let holder = self.at(record.address).filter(|&holder| holder != id).and_then(|holder| self.get(holder));
-        let conflict = holder.is_some();
-        if holder.is_none_or(|holder| holder.record.generation <= record.generation) {
-            self.addresses.insert(record.address, id);
-        }
-        conflict
-    }
-
-    fn toggle_digest(&mut self, id: MemberId, life: Life) {
-        self.digests[usize::from(id.0[0])] ^= digest(id, life);
-    }
-}
-
-/// A hash of who a member is and what its latest word was. Not cryptographic: who can forge it is in the cluster, and
-/// gains by it no more than a later repair.
-fn digest(id: MemberId, life: Life) -> u64 {
-    let (high, low) = id.0.split_at(8);
-    let word = |bytes: &[u8]| bytes.iter().fold(0_u64, |word, &byte| word << 8 | u64::from(byte));
-    [word(high), word(low), life.generation.0, u64::from(life.incarnation.0)]
-        .into_iter()
-        .fold(0, |hash, word| mix(hash ^ word))
-}
-
-/// The finalizer of `SplitMix64` (Steele, Lea, Flood 2014).
-fn mix(word: u64) -> u64 {
-    let word = word.wrapping_add(0x9e37_79b9_7f4a_7c15);
-    let word = (word ^ (word >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-    let word = (word ^ (word >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-    word ^ (word >> 31)
 }

@@ -6,7 +6,8 @@
 //!
 //! | file | idea |
 //! |---|---|
-//! | `members` | the table, and what makes questions about it cheap |
+//! | `members`, `member` | the table, and what makes questions about it cheap |
+//! | `ring`, `addresses`, `digest` | whom to probe or to pick; who is met where; what anti-entropy compares |
 //! | `update` | which news are believed, and what follows: the table of transitions |
 //! | `defence` | what this node does about news of itself |
 //! | `probe`, `relay` | direct, indirect and reliable probes; pings for others |
@@ -23,15 +24,20 @@
 //! All news come sealed under the cluster's secret: the machine withstands members that are broken or stale, and keeps
 //! every structure within its bound against hostile ones, but a hostile member can always accuse others.
 
+mod addresses;
 mod awareness;
 mod broadcast;
 mod defence;
+mod digest;
 mod gossip;
 mod join;
+mod known;
+mod member;
 mod members;
 mod probe;
 mod reconnect;
 mod relay;
+mod ring;
 mod seeds;
 mod snapshot;
 mod stats;
@@ -48,7 +54,6 @@ use shoal_wire::{
     member::{Life, MemberRecord},
 };
 
-pub use self::stats::{MembershipStats, State};
 use self::{
     awareness::Awareness,
     broadcast::Broadcasts,
@@ -62,7 +67,13 @@ use self::{
     sync::Sync,
     timer::Timer,
 };
-use crate::{config::MembershipConfig, event::MemberEvent, rng::Stream, time::Time, timers::Timers};
+pub use self::{
+    known::KnownMembers,
+    stats::{MembershipStats, State},
+};
+use crate::{
+    config::MembershipConfig, event::MemberEvent, outbox, rng::Stream, roster::Roster, time::Time, timers::Timers,
+};
 
 /// No timer is set again sooner than this, whatever the configuration says: the machine cannot spin.
 const TIMER_MIN: Duration = Duration::from_millis(1);
@@ -124,11 +135,30 @@ pub struct Membership {
 impl Membership {
     /// A cluster of one: `own` is this node's record. Equal seeds give equal runs.
     pub fn new(config: MembershipConfig, own: MemberRecord, seed: u64, now: Time) -> Self {
+        Self::among(Members::default(), config, own, seed, now)
+    }
+
+    /// A member of a cluster that it knows: `members` are alive, and others need not be told of this one. It gives no
+    /// events about them, and has no news and no introductions to make; what `members` says of itself is replaced by
+    /// `own`. All of them are kept, whatever `members_max` is.
+    pub fn with_members(
+        config: MembershipConfig,
+        own: MemberRecord,
+        members: &KnownMembers,
+        seed: u64,
+        now: Time,
+    ) -> Self {
+        let mut membership = Self::among(members.0.clone(), config, own, seed, now);
+        membership.snapshot = SnapshotClient::done();
+        membership
+    }
+
+    fn among(members: Members, config: MembershipConfig, own: MemberRecord, seed: u64, now: Time) -> Self {
         let own = Arc::new(own);
         let own_id = own.id();
         let mut random = Stream::new(seed, "membership");
         let mut membership = Self {
-            members: Members::new(Arc::clone(&own)),
+            members: members.with_own(Arc::clone(&own)),
             broadcasts: Broadcasts::new(config.queue_max),
             gossip: Gossip::default(),
             awareness: Awareness::new(config.awareness_max),
@@ -241,7 +271,11 @@ impl Membership {
 
     /// The next thing to do, until there is none.
     pub fn poll_output(&mut self) -> Option<MembershipOutput> {
-        self.outputs.pop_front()
+        let output = outbox::pop(&mut self.outputs);
+        if output.is_none() {
+            self.members.settle();
+        }
+        output
     }
 
     /// When [`Membership::handle_timeout`] is due.
@@ -250,13 +284,14 @@ impl Membership {
     }
 
     /// The record of a member that counts as alive (alive or suspected), this node included. O(log members).
-    pub fn alive(&self, id: MemberId) -> Option<&MemberRecord> {
-        self.members.alive(id).map(|member| &*member.record)
+    pub fn alive(&self, id: MemberId) -> Option<Arc<MemberRecord>> {
+        self.members.alive(id).map(|member| member.record())
     }
 
     /// All members that count as alive, this node included, ordered by id.
-    pub fn alive_members(&self) -> impl Iterator<Item = &MemberRecord> {
-        self.members.iter().filter(|(_, member)| member.health.counts_as_alive()).map(|(_, member)| &*member.record)
+    pub fn alive_members(&self) -> impl Iterator<Item = Arc<MemberRecord>> {
+        let alive = self.members.after(None).filter(|(_, member)| member.health.counts_as_alive());
+        alive.map(|(_, member)| member.record())
     }
 
     /// Number of members that count as alive, this node included; at least 1.
@@ -265,13 +300,13 @@ impl Membership {
     }
 
     /// The record of any member that is known, dead and departed ones included.
-    pub fn record(&self, id: MemberId) -> Option<&MemberRecord> {
-        self.members.get(id).map(|member| &*member.record)
+    pub fn record(&self, id: MemberId) -> Option<Arc<MemberRecord>> {
+        self.members.get(id).map(|member| member.record())
     }
 
     /// How a member stands; absent where it is not known, or no longer.
     pub fn state(&self, id: MemberId) -> Option<State> {
-        self.members.get(id).map(|member| State::from(&member.health))
+        self.members.get(id).map(|member| State::from(member.health))
     }
 
     /// Who is met at an address: of several members that claim it, the one with the newest generation.
@@ -283,12 +318,23 @@ impl Membership {
     pub fn stats(&self) -> MembershipStats {
         MembershipStats {
             alive: self.members.alive_count(),
-            remembered: self.members.gone().len(),
+            remembered: self.members.gone_count(),
             queued_updates: self.broadcasts.len(),
             updates_dropped: self.broadcasts.dropped(),
             local_health: self.awareness.score(),
             ..self.stats.clone()
         }
+    }
+
+    /// Who the members are. While outputs wait, the table may be ahead of the events among them.
+    pub(crate) fn roster(&self) -> &Roster {
+        self.members.roster()
+    }
+
+    /// Whether the `Up` that has just been polled is about a new generation of a member that counted as alive until
+    /// then: the last one ended without anybody noticing. True once for each.
+    pub(crate) fn take_reborn(&mut self, record: &MemberRecord) -> bool {
+        self.members.take_reborn(record.id(), record.generation)
     }
 
     fn fire(&mut self, now: Time, timer: Timer) {

@@ -13,12 +13,7 @@ use shoal_wire::{
     member::Life,
 };
 
-use super::{
-    Membership,
-    members::{Health, Member},
-    timer::Timer,
-    update::Spread,
-};
+use super::{Membership, member::Health, timer::Timer, update::Spread};
 use crate::{rng::Stream, time::Time};
 
 /// Members that wait to be probed before their turn.
@@ -102,7 +97,7 @@ impl Membership {
     }
 
     fn begin_probe(&mut self, now: Time, target: MemberId) {
-        let Some(life) = self.members.get(target).map(Member::life) else { return };
+        let Some(life) = self.members.get(target).map(|member| member.life()) else { return };
         self.stats.probes += 1;
         let sequence = self.prober.next_sequence();
         self.prober.current =
@@ -115,7 +110,7 @@ impl Membership {
     /// Pings a member, and tells it where it is suspected.
     pub(super) fn send_ping(&mut self, target: MemberId, sequence: u32) {
         let Some(member) = self.members.alive(target) else { return };
-        let to = member.record.address;
+        let to = member.address();
         let first = self.accusation(target).into_iter().collect();
         let packet = self.packet(GossipBody::Ping { sequence, target }, first);
         self.send(to, packet);
@@ -123,7 +118,7 @@ impl Membership {
 
     fn accusation(&self, target: MemberId) -> Option<MemberUpdate> {
         let member = self.members.get(target)?;
-        match &member.health {
+        match member.health {
             Health::Suspect(suspicion) => {
                 Some(MemberUpdate::Suspect { id: target, life: member.life(), accuser: suspicion.accuser() })
             }
@@ -136,17 +131,17 @@ impl Membership {
         let Some(Probe { target, sequence, answer: Answer::None, .. }) = self.prober.current else { return };
         let healthy = |id: MemberId, health: &Health| id != target && matches!(health, Health::Alive);
         let helpers =
-            self.members.pick(&mut self.random, self.config.indirect_probes, |id, member| healthy(id, &member.health));
+            self.members.pick(&mut self.random, self.config.indirect_probes, |id, member| healthy(id, member.health));
         for &helper in &helpers {
             if let Some(member) = self.members.get(helper) {
-                let to = member.record.address;
+                let to = member.address();
                 self.send_body(to, GossipBody::PingRequest { sequence, target });
             }
         }
         if let Some(probe) = self.prober.running(sequence) {
             probe.helpers = helpers;
         }
-        let suspected = self.accusation(target).and_then(|_| self.members.get(target)).map(Member::life);
+        let suspected = self.accusation(target).and_then(|_| self.members.get(target)).map(|member| member.life());
         if self.members.alive(target).is_some() {
             self.send_reliable(target, ReliableMessage::Probe { sequence, suspected });
         }

@@ -4,7 +4,7 @@
 //! attempt for each dead member in that time, however many members it has. A dead member that answers learns what is
 //! believed of it, refutes, and then digests are exchanged with it.
 
-use super::{Membership, members::Health, timer::Timer};
+use super::{Membership, member::Health, timer::Timer};
 use crate::time::Time;
 
 impl Membership {
@@ -12,16 +12,15 @@ impl Membership {
     pub(super) fn reconnect(&mut self, now: Time) {
         let next = self.random.jittered(self.config.reconnect_interval);
         self.set_timer(Timer::Reconnect, now, next);
-        let gone = self.members.gone();
-        let probability = gone.len() as f64 / self.members.alive_count() as f64;
-        if gone.is_empty() || !self.random.chance(probability) {
+        let gone = self.members.gone_count();
+        let probability = gone as f64 / self.members.alive_count() as f64;
+        if gone == 0 || !self.random.chance(probability) {
             return;
         }
-        let id = gone[self.random.below(gone.len())];
-        if let Some(member) = self.members.get(id)
+        if let Some(member) = self.members.any_gone(&mut self.random)
             && matches!(member.health, Health::Dead { .. })
         {
-            let to = member.record.address;
+            let to = member.address();
             let sequence = self.prober.next_sequence();
             self.introduce(to, sequence);
         }

@@ -56,6 +56,13 @@ pub(super) struct SnapshotClient {
 #[derive(Clone, Debug, Default)]
 pub(super) struct SnapshotServer(BTreeMap<MemberId, Time>);
 
+impl SnapshotClient {
+    /// There is nothing to ask for.
+    pub(super) fn done() -> Self {
+        Self { done: true, ..Self::default() }
+    }
+}
+
 impl SnapshotServer {
     /// Whether there is room for `joiner`.
     fn admit(&mut self, now: Time, joiner: MemberId, max: usize) -> bool {
@@ -155,7 +162,7 @@ impl Membership {
         if next.is_some() {
             self.ask_for_page(now, from);
         } else {
-            self.snapshot = SnapshotClient { done: true, ..SnapshotClient::default() };
+            self.snapshot = SnapshotClient::done();
             self.timers.cancel(Timer::Snapshot);
             self.sync_within(now, CHECK_WITHIN);
         }
@@ -198,7 +205,7 @@ impl Membership {
             self.stats.snapshots_refused += 1;
             let others = self.members.pick(&mut self.random, BUSY_ALTERNATIVES, |id, _| id != joiner);
             let others = others.iter().filter_map(|&id| self.members.get(id));
-            let others = others.map(|member| Arc::clone(&member.record)).collect();
+            let others = others.map(|member| member.record()).collect();
             self.send_reliable(joiner, ReliableMessage::SnapshotBusy { others });
             return;
         }

@@ -1,6 +1,6 @@
 //! What membership counts, for metrics and for tests.
 
-use super::members::Health;
+use super::member::Health;
 
 /// How a member stands.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]

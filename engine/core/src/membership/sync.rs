@@ -15,7 +15,7 @@ use shoal_wire::{
 
 use super::{
     Membership,
-    members::Health,
+    member::Health,
     snapshot::PAGE_BYTES,
     timer::Timer,
     update::{Departure, Spread, Verdict},
@@ -220,7 +220,7 @@ impl Membership {
             && let Some(member) = self.members.alive(id)
             && matches!(member.health, Health::Suspect(_))
         {
-            let to = member.record.address;
+            let to = member.address();
             self.tell(to, vec![MemberUpdate::Suspect { id, life, accuser }]);
             self.prober.hurry(id);
         }

@@ -20,7 +20,7 @@ use shoal_wire::{
 
 use super::{
     Membership,
-    members::{Health, Member},
+    member::{Health, Member, with_life},
     suspicion::{Limits, Suspicion},
     timer::Timer,
 };
@@ -107,7 +107,7 @@ impl Membership {
         if let Some(known) = self.members.get(id)
             && record.life() <= known.life()
         {
-            if record.life() == known.life() && !record.describes_the_same(&known.record) {
+            if record.life() == known.life() && !record.describes_the_same(known.description) {
                 self.stats.record_conflicts += 1;
             }
             return Verdict::Old;
@@ -129,7 +129,7 @@ impl Membership {
             Some(known) if life <= known.life() => Verdict::Old,
             Some(known) if life.generation > known.life().generation => Verdict::RecordWanted,
             Some(known) => {
-                let record = with_life(&known.record, life);
+                let record = with_life(known.description, life);
                 self.apply_record(now, &record, spread)
             }
         }
@@ -139,11 +139,11 @@ impl Membership {
     fn set_alive(&mut self, now: Time, id: MemberId, record: &Arc<MemberRecord>, spread: Spread) {
         let known = self.members.get(id);
         let describes_news = known.is_none_or(|known| {
-            known.life().generation < record.generation || !known.record.describes_the_same(record)
+            known.life().generation < record.generation || !known.description.describes_the_same(record)
         });
         let is_up = describes_news || known.is_some_and(|known| !matches!(known.health, Health::Alive));
         let returned = known.is_some_and(|known| !known.health.counts_as_alive());
-        let was_alone = self.members.ring().is_empty();
+        let was_alone = self.members.is_alone();
         self.enter(id, Arc::clone(record), Health::Alive);
         self.timers.cancel(Timer::Suspicion(id));
         if spread == Spread::Gossip {
@@ -155,7 +155,7 @@ impl Membership {
             self.spread(now, id, update);
         }
         if is_up {
-            self.emit(MemberEvent::Up(MemberRecord::clone(record)));
+            self.emit(MemberEvent::Up(Arc::clone(record)));
         }
         if was_alone || (returned && !describes_news) {
             self.sync_soon(now, id);
@@ -176,7 +176,7 @@ impl Membership {
         }
         let Some(known) = self.members.get(id) else { return Verdict::RecordWanted };
         if life < known.life() {
-            return overruled_by(known);
+            return overruled_by(&known);
         }
         if life.generation > known.life().generation {
             return Verdict::RecordWanted;
@@ -185,7 +185,7 @@ impl Membership {
             // It said this word after the one that is known here: it was alive then.
             self.apply_alive(now, id, life, Spread::No);
         }
-        match self.members.get(id).map(|known| &known.health) {
+        match self.members.get(id).map(|known| known.health) {
             Some(Health::Alive) => self.begin_suspicion(now, id, life, accuser, spread),
             Some(Health::Suspect(_)) => self.confirm_suspicion(now, id, accuser, spread),
             _ => Verdict::Old,
@@ -221,8 +221,10 @@ impl Membership {
 
     /// The suspect did not refute in time.
     pub(super) fn suspicion_expired(&mut self, now: Time, id: MemberId) {
-        if let Some(Member { record, health: Health::Suspect(_), .. }) = self.members.get(id) {
-            let life = record.life();
+        if let Some(member) = self.members.get(id)
+            && matches!(member.health, Health::Suspect(_))
+        {
+            let life = member.life();
             self.apply_departure(now, id, life, Departure::Dead, Spread::Gossip);
         }
     }
@@ -241,11 +243,11 @@ impl Membership {
         }
         let Some(known) = self.members.get(id) else { return Verdict::Old };
         if life < known.life() {
-            return overruled_by(known);
+            return overruled_by(&known);
         }
         // A record must not pass for that of a later generation, whose address may be another.
         let same_generation = life.generation == known.life().generation;
-        let record = if same_generation { with_life(&known.record, life) } else { Arc::clone(&known.record) };
+        let record = if same_generation { with_life(known.description, life) } else { known.record() };
         if !known.health.counts_as_alive() {
             let health = known.health.clone();
             self.enter(id, record, health);
@@ -265,8 +267,8 @@ impl Membership {
         if self.members.get(record.id()).is_some() || left.is_zero() || !record.is_usable() {
             return;
         }
-        if self.members.gone().len() < self.config.remembered_max {
-            self.emit(MemberEvent::Up(MemberRecord::clone(&record)));
+        if self.members.gone_count() < self.config.remembered_max {
+            self.emit(MemberEvent::Up(Arc::clone(&record)));
             self.enter_gone(now, record.id(), record, departure, left);
         }
     }
@@ -281,7 +283,7 @@ impl Membership {
     ) {
         self.enter(id, record, departure.health(now + remember.max(super::TIMER_MIN)));
         self.emit(departure.event(id));
-        while self.members.gone().len() > self.config.remembered_max {
+        while self.members.gone_count() > self.config.remembered_max {
             self.forget_first();
         }
         self.watch_memory();
@@ -317,15 +319,6 @@ impl Membership {
 }
 
 /// What becomes of an accusation of an earlier word than the known one.
-fn overruled_by(known: &Member) -> Verdict {
+fn overruled_by(known: &Member<'_>) -> Verdict {
     if matches!(known.health, Health::Alive) { Verdict::Overruled } else { Verdict::Old }
-}
-
-/// The same record with another word.
-pub(super) fn with_life(record: &Arc<MemberRecord>, life: Life) -> Arc<MemberRecord> {
-    if record.life() == life {
-        return Arc::clone(record);
-    }
-    let Life { generation, incarnation } = life;
-    Arc::new(MemberRecord { generation, incarnation, ..MemberRecord::clone(record) })
 }

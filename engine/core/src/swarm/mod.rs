@@ -55,7 +55,7 @@ const YOUNG_PIECES: u32 = 2;
 pub(crate) struct Surroundings<'a> {
     pub(crate) now: Time,
     pub(crate) outbox: &'a mut Outbox,
-    pub(crate) members: &'a AliveMembers,
+    pub(crate) members: AliveMembers<'a>,
 }
 
 /// All blobs of this node, and what they share.
@@ -251,7 +251,7 @@ impl Swarm {
 
     /// A member became alive: it may be a home now.
     pub(crate) fn member_up(&mut self, around: &mut Surroundings<'_>, member: MemberId) {
-        self.peers.get_mut(member).note_alive(around.now);
+        self.peers.note_alive(member, around.now);
         for (digest, blob) in &mut self.blobs {
             if blob.announcer.offer(member) {
                 self.timers.set(Timer::Announce(*digest), around.now);

@@ -6,7 +6,7 @@ use shoal_wire::{control::Load, ids::MemberId};
 
 use crate::{config::SwarmConfig, time::Time};
 
-/// Peers by id. Forgotten when membership forgets them, so bounded by it.
+/// Peers by id: those with which the node had to do. Forgotten when membership forgets them, so bounded by it.
 #[derive(Debug, Default)]
 pub(super) struct Peers(BTreeMap<MemberId, Peer>);
 
@@ -31,6 +31,13 @@ pub(super) struct Peer {
 impl Peers {
     pub(super) fn get_mut(&mut self, id: MemberId) -> &mut Peer {
         self.0.entry(id).or_default()
+    }
+
+    /// It is back. Of one that is not known there is nothing to note: the whole cluster comes by here.
+    pub(super) fn note_alive(&mut self, id: MemberId, now: Time) {
+        if let Some(peer) = self.0.get_mut(&id) {
+            peer.note_alive(now);
+        }
     }
 
     pub(super) fn get(&self, id: MemberId) -> Option<&Peer> {

@@ -127,7 +127,7 @@ fn the_owner_hears_of_changes_once_and_of_no_flapping() {
     let mut subject = Subject::knowing(1);
     let word = |incarnation| life(GENERATION, incarnation);
     let first = record_at(2, word(0));
-    let up = |record: &MemberRecord| vec![MemberEvent::Up(record.clone())];
+    let up = |record: &MemberRecord| vec![MemberEvent::Up(Arc::new(record.clone()))];
     assert_eq!(subject.hear(1, MemberUpdate::Record(Arc::clone(&first))).events, up(&first));
     assert_eq!(subject.hear(1, MemberUpdate::Record(Arc::clone(&first))).events, []);
     assert_eq!(subject.hear(1, alive(2, word(1))).events, [], "nothing but a later word");
@@ -145,7 +145,7 @@ fn a_changed_record_is_told_to_the_owner() {
     let mut subject = Subject::knowing(2);
     let changed = MemberRecord { zone: "b".to_owned(), incarnation: Incarnation(1), ..record(2, GENERATION) };
     let done = subject.hear(1, MemberUpdate::Record(Arc::new(changed.clone())));
-    assert_eq!(done.events, [MemberEvent::Up(changed)]);
+    assert_eq!(done.events, [MemberEvent::Up(Arc::new(changed))]);
     let other = MemberRecord { zone: "c".to_owned(), incarnation: Incarnation(1), ..record(2, GENERATION) };
     assert_eq!(subject.hear(1, MemberUpdate::Record(Arc::new(other))).events, []);
     assert_eq!(subject.membership.stats().record_conflicts, 1, "one word, two contents");

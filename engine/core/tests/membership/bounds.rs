@@ -104,10 +104,10 @@ fn of_two_members_at_one_address_the_newest_generation_is_met() {
 #[test]
 fn members_are_ordered_by_id_and_include_this_node() {
     let subject = Subject::knowing(50);
-    let ids: Vec<MemberId> = subject.membership.alive_members().map(MemberRecord::id).collect();
+    let ids: Vec<MemberId> = subject.membership.alive_members().map(|record| record.id()).collect();
     assert_eq!(ids.len(), 51);
     assert!(ids.is_sorted());
     assert!(ids.contains(&id(0)));
     assert_eq!(subject.membership.alive_count(), 51);
-    assert_eq!(subject.membership.alive(id(0)), Some(subject.membership.own()));
+    assert_eq!(subject.membership.alive(id(0)).as_deref(), Some(subject.membership.own()));
 }

@@ -89,7 +89,7 @@ fn nobody_takes_over_an_identity() {
     let gossip = subject.run(ms(100)).packets;
     let full = MemberUpdate::Record(Arc::new(own.clone()));
     assert!(gossip.iter().any(|(_, packet)| packet.updates.contains(&full)), "others need the address");
-    assert_eq!(subject.membership.alive(id(0)), Some(&own));
+    assert_eq!(subject.membership.alive(id(0)).as_deref(), Some(&own));
     assert_eq!(subject.membership.stats().identity_conflicts, 1);
 }
 

@@ -137,11 +137,11 @@ fn a_snapshot_comes_in_pages_and_the_gone_with_their_keys() {
         state(Arc::new(record(6, 1)), Standing::Dead { since_s: 4000 }),
     ];
     let done = subject.receive_reliable(1, page(second, None));
-    let up = |number| MemberEvent::Up(record(number, 1));
+    let up = |number| MemberEvent::Up(Arc::new(record(number, 1)));
     let expected =
         [up(3), MemberEvent::Dead(id(3)), up(4), MemberEvent::Left(id(4)), up(5), MemberEvent::Suspected(id(5))];
     assert_eq!(done.events, expected, "the gone that others have forgotten are not remembered here either");
-    assert_eq!(subject.membership.record(id(3)), Some(&record(3, 1)));
+    assert_eq!(subject.membership.record(id(3)).as_deref(), Some(&record(3, 1)));
     assert!(subject.membership.alive(id(3)).is_none());
     let done = subject.run(Duration::from_secs(601));
     assert!(done.events.contains(&MemberEvent::Forgotten(id(3))), "at the same time as elsewhere");

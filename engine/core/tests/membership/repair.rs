@@ -34,11 +34,11 @@ fn only_buckets_that_differ_are_sent_and_only_news_are_answered() {
     let [(_, ReliableMessage::SyncBuckets { buckets, members })] = &done.reliable[..] else { panic!("{done:?}") };
     assert!(buckets.len() <= 2 && members.len() < 10, "of 52 members: {}", members.len());
     let done = one.receive_reliable(50, done.reliable[0].1.clone());
-    assert_eq!(done.events, [MemberEvent::Up(record(61, GENERATION))]);
+    assert_eq!(done.events, [MemberEvent::Up(Arc::new(record(61, GENERATION)))]);
     let news = ReliableMessage::SyncNews { members: vec![state(Arc::new(record(60, GENERATION)), Standing::Alive)] };
     assert_eq!(done.reliable, [(id(50), news.clone())]);
     let done = two.receive_reliable(0, news);
-    assert_eq!(done.events, [MemberEvent::Up(record(60, GENERATION))]);
+    assert_eq!(done.events, [MemberEvent::Up(Arc::new(record(60, GENERATION)))]);
     let digests = vec![0; 255];
     assert!(two.receive_reliable(0, ReliableMessage::SyncDigests { digests }).reliable.is_empty());
     assert_eq!(two.membership.stats().malformed, 1);

@@ -86,7 +86,7 @@ async fn another_member_at_the_address_is_refused() {
     let (mut a, b, c) = (TestNode::start().await, TestNode::start().await, TestNode::start().await);
     // `a` believes that `b` is where `c` is; `c` knows `a` and would answer.
     let address = c.stack.table.own().address;
-    a.stack.table.apply(&MemberEvent::Up(MemberRecord { address, ..b.stack.table.own().clone() }));
+    a.stack.table.apply(&MemberEvent::Up(MemberRecord { address, ..b.stack.table.own().clone() }.into()));
     a.learn(&c.stack);
     c.learn(&a.stack);
     a.stack.peers.send(id(&b.stack), load(1));

@@ -47,8 +47,8 @@ impl Member {
         let address = bound.socket.address();
         let record = MemberRecord { address, ..crate::table::tests::record(identity.public_key(), 1) };
         let table = Arc::new(PeerTable::new(record.clone()));
-        table.apply(&MemberEvent::Up(victim.stack.table.own().clone()));
-        victim.stack.table.apply(&MemberEvent::Up(record.clone()));
+        table.apply(&MemberEvent::Up(victim.stack.table.own().clone().into()));
+        victim.stack.table.apply(&MemberEvent::Up(record.clone().into()));
         let quic = endpoint::open(&identity, &table, &metrics, bound.socket).expect("an endpoint");
         Self { identity, record, quic, _directory: directory }
     }

@@ -119,7 +119,7 @@ async fn a_relayed_piece_arrives_with_its_injectors_word_even_after_its_death() 
     let (injector, _directory) = stranger();
     let voucher = pair.inject(1, &injector);
     let record = crate::table::tests::record(injector.public_key(), 1);
-    pair.wanter.stack.table.apply(&MemberEvent::Up(record));
+    pair.wanter.stack.table.apply(&MemberEvent::Up(record.into()));
     pair.wanter.stack.table.apply(&MemberEvent::Dead(injector.id()));
     assert_eq!(pair.serve(1, 1).await, injector.id());
     assert!(pair.arrived(1));
@@ -213,7 +213,7 @@ async fn a_cancelled_transfer_frees_the_uploader_and_has_no_result() {
     pair.ended(upload).await;
     let (injector, _directory) = stranger();
     pair.inject(1, &injector);
-    pair.wanter.stack.table.apply(&MemberEvent::Up(crate::table::tests::record(injector.public_key(), 1)));
+    pair.wanter.stack.table.apply(&MemberEvent::Up(crate::table::tests::record(injector.public_key(), 1).into()));
     assert_eq!(pair.serve(2, 1).await, injector.id(), "the first result is that of the second transfer");
 }
 

@@ -1,88 +1,83 @@
-//! How many nodes are done by when: the distribution of the nodes' times from their own starts, all runs that count
-//! pooled, beside the best that the links allow.
+//! How many nodes are done by when: distributions of the nodes' times from their own starts, beside the best that the
+//! links allow.
 
 use std::ops::Range;
 
-use plotters::style::RGBColor;
-
 use super::{
-    Plot, PlotError,
+    Colour, Plot, PlotError,
     axis::Axis,
-    canvas::{self, Canvas, Frame, INK, Place, Stand, pixels, text_width},
-    colour_of, file_stem,
-};
-use crate::report::{
-    Experiment,
-    figures::done,
-    summary::{counted, systems},
-    table::title,
+    canvas::{self, Canvas, Frame, Place, Stand, pixels, text_width},
 };
 
 const SIZE: (u32, u32) = (760, 420);
+/// Beyond so many places of a curve those that no eye can tell from the one before are left out.
+const PLACES_MAX: usize = 2000;
 
-/// Times of one system or of the bound, ascending.
-struct Curve {
-    name: String,
-    colour: RGBColor,
-    is_bound: bool,
-    times: Vec<f64>,
+/// What is drawn.
+#[derive(Clone, Debug)]
+pub struct Completion {
+    /// Name of the file, without the ending.
+    pub name: String,
+    /// What the plot shows, in words, for those who do not see it.
+    pub description: String,
+    /// In bold letters above.
+    pub title: String,
+    /// Below the title: whose share the numbers on the left are.
+    pub subtitle: String,
+    /// In the order in which they are drawn.
+    pub curves: Vec<Curve>,
 }
 
-/// The plot; none where nothing finished.
-pub(super) fn plot(experiment: &Experiment, all_systems: &[String]) -> Result<Option<Plot>, PlotError> {
-    let mut curves = vec![Curve {
-        name: "bound".to_owned(),
-        colour: INK,
-        is_bound: true,
-        times: experiment.scenario.bound().finishers_s,
-    }];
-    for system in systems(&experiment.runs) {
-        let nodes = counted(&experiment.runs, system).flat_map(done);
-        let mut times: Vec<f64> = nodes.filter_map(|node| node.done_s).collect();
-        times.sort_by(f64::total_cmp);
-        if !times.is_empty() {
-            let colour = colour_of(system, all_systems);
-            curves.push(Curve { name: system.to_owned(), colour, is_bound: false, times });
-        }
-    }
-    if curves.len() == 1 {
-        return Ok(None);
-    }
-    let name = format!("{}-completion", file_stem(experiment));
-    let svg = canvas::draw(&name, SIZE, |canvas| content(canvas, experiment, &curves))?;
-    let description = format!(
-        "Share of nodes that are done over time, for {}; a line for each system and one for the bound.",
-        curves.iter().skip(1).map(|curve| curve.name.as_str()).collect::<Vec<_>>().join(", ")
-    );
-    Ok(Some(Plot { name, description, svg }))
+/// Times of one system or of the bound.
+#[derive(Clone, Debug)]
+pub struct Curve {
+    /// Beside the curve.
+    pub name: String,
+    /// Of the curve.
+    pub colour: Colour,
+    /// Whether it is what others are compared with: a broken line.
+    pub is_bound: bool,
+    /// When nodes are done, in seconds, ascending.
+    pub times: Vec<f64>,
 }
 
-fn content(canvas: &Canvas<'_>, experiment: &Experiment, curves: &[Curve]) -> Result<(), String> {
-    let x = Axis::covering(curves.iter().flat_map(|curve| curve.times.iter().copied()));
-    let scale = if x.is_logarithmic() { ", logarithmic" } else { "" };
-    let below = format!("seconds from the start of the node's own pull{scale}");
-    let mut y = Axis::from_zero(100.0);
-    y.ticks.retain(|tick| *tick <= 100.0);
-    let frame = Frame { horizontal: 60..735, vertical: 64..365, x, y };
-    canvas.title(
-        &format!("Nodes that are done: {}", title(&experiment.summary())),
-        "% of the nodes, all runs that count",
-    )?;
-    frame.draw(canvas, Some(&below))?;
-    for curve in curves {
-        let places = frame.places(&steps(&curve.times));
-        if curve.is_bound {
-            canvas.dashes(&places, curve.colour)?;
-        } else {
-            canvas.line(&places, curve.colour, 2)?;
+impl Completion {
+    /// The plot.
+    ///
+    /// # Errors
+    /// It cannot be drawn.
+    pub fn plot(&self) -> Result<Plot, PlotError> {
+        let svg = canvas::draw(&self.name, SIZE, |canvas| self.content(canvas))?;
+        Ok(Plot { name: self.name.clone(), description: self.description.clone(), svg })
+    }
+
+    fn content(&self, canvas: &Canvas<'_>) -> Result<(), String> {
+        let x = Axis::covering(self.curves.iter().flat_map(|curve| curve.times.iter().copied()));
+        let scale = if x.is_logarithmic() { ", logarithmic" } else { "" };
+        let below = format!("seconds from the start of the node's own pull{scale}");
+        let mut y = Axis::from_zero(100.0);
+        y.ticks.retain(|tick| *tick <= 100.0);
+        let frame = Frame { horizontal: 60..735, vertical: 64..365, x, y };
+        canvas.title(&self.title, &self.subtitle)?;
+        frame.draw(canvas, Some(&below))?;
+        for curve in &self.curves {
+            let mut places = frame.places(&steps(&curve.times));
+            if places.len() > PLACES_MAX {
+                places.dedup();
+            }
+            if curve.is_bound {
+                canvas.dashes(&places, curve.colour)?;
+            } else {
+                canvas.line(&places, curve.colour, 2)?;
+            }
         }
+        for Label { from, to, stand, curve } in labels(&frame, &self.curves) {
+            canvas.line(&[from, to], curve.colour, 1)?;
+            let beside = if matches!(stand, Stand::Ends) { (to.0 - 4, to.1) } else { (to.0 + 4, to.1) };
+            canvas.plate(&curve.name, beside, stand)?;
+        }
+        Ok(())
     }
-    for Label { from, to, stand, curve } in labels(&frame, curves) {
-        canvas.line(&[from, to], curve.colour, 1)?;
-        let beside = if matches!(stand, Stand::Ends) { (to.0 - 4, to.1) } else { (to.0 + 4, to.1) };
-        canvas.plate(&curve.name, beside, stand)?;
-    }
-    Ok(())
 }
 
 /// A curve's name at the end of a line from the curve to it.
@@ -168,5 +163,20 @@ mod tests {
         assert_eq!(at(200, &[200, 210, 215]), (192, false), "to the left, where the right is taken");
         assert_eq!(at(40, &[40, 50, 60]), (68, true), "beyond its neighbours");
         assert_eq!(at(490, &[430, 480, 490]), (422, false), "before its neighbours at the edge");
+    }
+    #[test]
+    fn thousands_of_nodes_do_not_make_a_large_file() {
+        let curve = |nodes: u32, colour| Curve {
+            name: format!("{nodes} nodes"),
+            colour,
+            is_bound: false,
+            times: (0..nodes).map(|node| 10.0 + f64::from(node) / f64::from(nodes)).collect(),
+        };
+        let plot = |nodes| {
+            let text = || "test".to_owned();
+            let curves = vec![curve(nodes, super::super::PALETTE[0])];
+            Completion { name: text(), description: text(), title: text(), subtitle: text(), curves }.plot().unwrap()
+        };
+        assert!(plot(100_000).svg.len() < 3 * plot(900).svg.len());
     }
 }

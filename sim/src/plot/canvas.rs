@@ -8,21 +8,20 @@ use plotters::{
     drawing::{DrawingArea, IntoDrawingArea},
     element::{Circle, DashedPathElement, Drawable, PathElement, PointCollection, Polygon, Rectangle, Text},
     style::{
-        Color, FontStyle, IntoFont, RGBColor, ShapeStyle, TextStyle,
+        Color, FontStyle, IntoFont, ShapeStyle, TextStyle,
         text_anchor::{HPos, Pos, VPos},
     },
 };
 
 use super::{
-    PlotError,
+    Colour, INK, PlotError,
     axis::{self, Axis},
 };
 
-/// Ink, grid and ground; the page gives other values on a dark ground.
-pub(super) const INK: RGBColor = RGBColor(34, 34, 34);
-pub(super) const MUTED: RGBColor = RGBColor(90, 90, 90);
-const GRID: RGBColor = RGBColor(224, 224, 224);
-const GROUND: RGBColor = RGBColor(255, 255, 255);
+/// Lesser ink, grid and ground; a page gives other values on a dark ground.
+const MUTED: Colour = Colour(90, 90, 90);
+const GRID: Colour = Colour(224, 224, 224);
+const GROUND: Colour = Colour(255, 255, 255);
 
 /// Sizes of letters, in pixels.
 const TITLE_PX: f64 = 16.0;
@@ -90,7 +89,7 @@ impl Canvas<'_> {
     }
 
     /// A text whose middle line is at the place.
-    pub(super) fn text(&self, text: &str, place: Place, colour: RGBColor, stand: Stand) -> Result<(), String> {
+    pub(super) fn text(&self, text: &str, place: Place, colour: Colour, stand: Stand) -> Result<(), String> {
         let horizontal = match stand {
             Stand::Begins => HPos::Left,
             Stand::Ends => HPos::Right,
@@ -117,7 +116,7 @@ impl Canvas<'_> {
     }
 
     /// A line through the places.
-    pub(super) fn line(&self, places: &[Place], colour: RGBColor, width: u32) -> Result<(), String> {
+    pub(super) fn line(&self, places: &[Place], colour: Colour, width: u32) -> Result<(), String> {
         self.put(&PathElement::new(
             places.to_vec(),
             ShapeStyle { color: colour.to_rgba(), filled: false, stroke_width: width },
@@ -125,18 +124,18 @@ impl Canvas<'_> {
     }
 
     /// A broken line through the places.
-    pub(super) fn dashes(&self, places: &[Place], colour: RGBColor) -> Result<(), String> {
+    pub(super) fn dashes(&self, places: &[Place], colour: Colour) -> Result<(), String> {
         let style = ShapeStyle { color: colour.to_rgba(), filled: false, stroke_width: 2 };
         self.put(&DashedPathElement::new(places.to_vec(), 6, 4, style))
     }
 
     /// A dot.
-    pub(super) fn dot(&self, place: Place, colour: RGBColor) -> Result<(), String> {
+    pub(super) fn dot(&self, place: Place, colour: Colour) -> Result<(), String> {
         self.put(&Circle::new(place, 4, colour.filled()))
     }
 
     /// The area inside the places.
-    pub(super) fn area(&self, places: &[Place], colour: RGBColor) -> Result<(), String> {
+    pub(super) fn area(&self, places: &[Place], colour: Colour) -> Result<(), String> {
         self.put(&Polygon::new(places.to_vec(), colour.mix(0.35).filled()))
     }
 }
@@ -184,8 +183,8 @@ impl Frame {
     }
 
     /// Names at the right end of lines that end at `heights`, moved apart where they would lie on each other.
-    pub(super) fn name_ends(&self, canvas: &Canvas<'_>, names: &[(Place, String, RGBColor)]) -> Result<(), String> {
-        let mut sorted: Vec<&(Place, String, RGBColor)> = names.iter().collect();
+    pub(super) fn name_ends(&self, canvas: &Canvas<'_>, names: &[(Place, String, Colour)]) -> Result<(), String> {
+        let mut sorted: Vec<&(Place, String, Colour)> = names.iter().collect();
         sorted.sort_by_key(|((_, height), _, _)| *height);
         let wanted: Vec<i32> = sorted.iter().map(|((_, height), _, _)| *height).collect();
         let heights = apart(&wanted, self.vertical.start..self.vertical.end);

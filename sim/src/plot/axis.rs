@@ -1,5 +1,7 @@
 //! From values to places, with round numbers at the ticks.
 
+use crate::format::trimmed;
+
 /// Most and least of the values of an axis beyond which it is logarithmic.
 const LINEAR_RATIO_MAX: f64 = 6.0;
 
@@ -23,6 +25,16 @@ impl Axis {
             ticks.push(last + step);
         }
         Self { min: 0.0, max: ticks.last().copied().unwrap_or(max), is_logarithmic: false, ticks }
+    }
+
+    /// From 0 to `max` itself, so that a line over all of it ends at the frame.
+    pub(super) fn up_to(max: f64) -> Self {
+        let mut axis = Self::from_zero(max);
+        if max > 0.0 {
+            axis.max = max;
+            axis.ticks.retain(|tick| *tick <= max);
+        }
+        axis
     }
 
     /// From 0, or logarithmic where the values are far apart.
@@ -76,7 +88,7 @@ fn round_step(least: f64) -> f64 {
 
 /// A number as it stands at a tick.
 pub(super) fn label(value: f64) -> String {
-    if value.abs() >= 1e5 { format!("{:.0}k", value / 1e3) } else { super::super::table::trimmed(value) }
+    if value.abs() >= 1e5 { format!("{:.0}k", value / 1e3) } else { trimmed(value) }
 }
 
 #[cfg(test)]
@@ -88,6 +100,8 @@ mod tests {
         assert_eq!(Axis::from_zero(11.6).ticks, [0.0, 2.5, 5.0, 7.5, 10.0, 12.5]);
         assert_eq!(Axis::from_zero(1.0).ticks.last().map(|last| label(*last)), Some("1".to_owned()));
         assert_eq!(Axis::from_zero(0.0).place(1.0).to_bits(), 1.0_f64.to_bits());
+        let run = Axis::up_to(11.6);
+        assert_eq!((run.ticks.last(), run.place(11.6).to_bits()), (Some(&10.0), 1.0_f64.to_bits()));
         let wide = Axis::covering([10.0, 172.0]);
         assert!(wide.is_logarithmic());
         assert_eq!(wide.ticks, [10.0, 20.0, 50.0, 100.0]);

@@ -22,7 +22,7 @@ pub struct Quantiles {
 
 impl Quantiles {
     /// Of at least one value.
-    pub(super) fn of(values: impl IntoIterator<Item = f64>) -> Option<Self> {
+    pub fn of(values: impl IntoIterator<Item = f64>) -> Option<Self> {
         let sorted = sorted(values);
         let rank = |percent: usize| nearest_rank(&sorted, percent);
         Some(Self {
@@ -46,14 +46,14 @@ pub struct Range {
 
 impl Range {
     /// Of at least one value.
-    pub(super) fn of(values: impl IntoIterator<Item = f64>) -> Option<Self> {
+    pub fn of(values: impl IntoIterator<Item = f64>) -> Option<Self> {
         let sorted = sorted(values);
         Some(Self { min: *sorted.first()?, max: *sorted.last()? })
     }
 }
 
 /// The value that `percent` of 100 are not above, by nearest rank; of 0, the least. None of none.
-pub(crate) fn percentile(values: impl IntoIterator<Item = f64>, percent: usize) -> Option<f64> {
+pub fn percentile(values: impl IntoIterator<Item = f64>, percent: usize) -> Option<f64> {
     nearest_rank(&sorted(values), percent)
 }
 
@@ -62,7 +62,7 @@ fn nearest_rank(sorted: &[f64], percent: usize) -> Option<f64> {
 }
 
 /// The value in the middle, or the mean of the two there.
-pub(crate) fn median(values: impl IntoIterator<Item = f64>) -> Option<f64> {
+pub fn median(values: impl IntoIterator<Item = f64>) -> Option<f64> {
     let sorted = sorted(values);
     let upper = *sorted.get(sorted.len() / 2)?;
     let lower = *sorted.get(sorted.len().saturating_sub(1) / 2)?;
@@ -71,19 +71,34 @@ pub(crate) fn median(values: impl IntoIterator<Item = f64>) -> Option<f64> {
 
 /// Jain's index: 1 where all are equal, `1 / n` where one has all (Jain, Chiu and Hawe, "A quantitative measure of
 /// fairness and discrimination", 1984).
-pub(super) fn jain(values: &[f64]) -> Option<f64> {
+pub fn jain(values: &[f64]) -> Option<f64> {
     let sum: f64 = values.iter().sum();
     let squares: f64 = values.iter().map(|value| value * value).sum();
     (squares > 0.0).then(|| sum * sum / (values.len() as f64 * squares))
 }
 
 /// The Gini coefficient: 0 where all are equal, `1 - 1 / n` where one has all.
-pub(super) fn gini(values: &[f64]) -> Option<f64> {
+pub fn gini(values: &[f64]) -> Option<f64> {
     let sorted = sorted(values.iter().copied());
     let sum: f64 = sorted.iter().sum();
     let count = sorted.len() as f64;
     let ranked: f64 = sorted.iter().zip(1_u32..).map(|(value, rank)| f64::from(rank) * value).sum();
     (sum > 0.0).then(|| 2.0 * ranked / (count * sum) - (count + 1.0) / count)
+}
+
+/// How a counter grows, as means over parts of at least `part_s` seconds: the middle of each part, and what was added in
+/// a second. `samples` are times in seconds, ascending, and the counter; what follows the last whole part is left out.
+pub fn mean_rates(samples: &[(f64, u64)], part_s: f64) -> Vec<(f64, f64)> {
+    let mut rates = Vec::new();
+    let Some(mut begin) = samples.first().copied() else { return rates };
+    for (at_s, counter) in samples.iter().copied() {
+        let seconds = at_s - begin.0;
+        if seconds > 0.0 && seconds >= part_s * 0.999 {
+            rates.push((f64::midpoint(begin.0, at_s), counter.saturating_sub(begin.1) as f64 / seconds));
+            begin = (at_s, counter);
+        }
+    }
+    rates
 }
 
 fn sorted(values: impl IntoIterator<Item = f64>) -> Vec<f64> {
@@ -110,6 +125,14 @@ mod tests {
         assert_eq!(median([4.0, 1.0, 2.0, 3.0]), Some(2.5));
         assert_eq!(median([]), None);
         assert_eq!(Range::of([2.0, 1.0]), Some(Range { min: 1.0, max: 2.0 }));
+    }
+
+    #[test]
+    fn rates_are_means_over_parts() {
+        let samples = [(0.0, 0), (1.0, 10), (2.0, 10), (3.0, 40), (4.0, 40), (5.0, 99)];
+        assert_eq!(mean_rates(&samples, 2.0), [(1.0, 5.0), (3.0, 15.0)]);
+        assert_eq!(mean_rates(&samples, 0.5).len(), 5);
+        assert!(mean_rates(&[], 1.0).is_empty() && mean_rates(&[(0.0, 1), (0.0, 2)], 0.0).is_empty());
     }
 
     #[test]

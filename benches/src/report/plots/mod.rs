@@ -1,54 +1,18 @@
-//! Plots as SVG: how the nodes finish, what flows when, and how both grow with the number of nodes.
+//! The plots of a report: which runs and systems are in each. How they are drawn is `shoal_sim::plot`'s.
 
-mod axis;
-mod canvas;
 mod completion;
 mod scaling;
 mod throughput;
 
-use plotters::style::RGBColor;
-use thiserror::Error;
+use shoal_sim::plot::{Colour, PALETTE, Plot, PlotError};
 
-use super::{Experiment, Report};
-
-/// A plot.
-#[derive(Clone, Debug)]
-pub struct Plot {
-    /// Name of its file, without the ending.
-    pub name: String,
-    /// What it shows, in words, for those who do not see it.
-    pub description: String,
-    /// The picture.
-    pub svg: String,
-}
-
-/// A plot could not be drawn.
-#[derive(Debug, Error)]
-#[error("the plot {plot} cannot be drawn: {problem}")]
-pub struct PlotError {
-    /// Its name.
-    pub plot: String,
-    /// What the library says.
-    pub problem: String,
-}
-
-/// Okabe and Ito's palette, which people with any kind of colour vision can tell apart ("Color universal design", 2008),
-/// without its yellow, which is too light for a line. The page gives each a lighter form on a dark ground.
-const PALETTE: [RGBColor; 7] = [
-    RGBColor(0, 114, 178),
-    RGBColor(213, 94, 0),
-    RGBColor(0, 158, 115),
-    RGBColor(204, 121, 167),
-    RGBColor(230, 159, 0),
-    RGBColor(86, 180, 233),
-    RGBColor(112, 112, 112),
-];
+use super::{Experiment, Report, SHOAL, SINGLE};
 
 /// Systems that keep their colour, whatever else is in the plot.
-const KNOWN: [&str; 5] = [super::SHOAL, super::SINGLE, "pull-through", "shoal-no-peers", "single-parallel"];
+const KNOWN: [&str; 5] = [SHOAL, SINGLE, "pull-through", "shoal-no-peers", "single-parallel"];
 
 /// The colour of a system among all of a report. Beyond the palette colours repeat; names stand beside the lines.
-fn colour_of(system: &str, systems: &[String]) -> RGBColor {
+fn colour_of(system: &str, systems: &[String]) -> Colour {
     let known = KNOWN.iter().position(|known| *known == system);
     let other = || {
         let others = systems.iter().filter(|name| !KNOWN.contains(&name.as_str()));
@@ -119,7 +83,7 @@ mod tests {
     fn systems_keep_their_colours_and_others_get_what_is_left() {
         let systems = ["other", "shoal", "single", "third"].map(str::to_owned);
         assert_eq!(colour_of("shoal", &systems), colour_of("shoal", &[]));
-        let all: Vec<RGBColor> = systems.iter().map(|system| colour_of(system, &systems)).collect();
+        let all: Vec<Colour> = systems.iter().map(|system| colour_of(system, &systems)).collect();
         for (position, colour) in all.iter().enumerate() {
             assert!(!all[..position].contains(colour), "{systems:?}: {all:?}");
         }

@@ -1,0 +1,7 @@
+//! What programs that run scenarios have in common at the command line, and the simulator's reports.
+
+mod arguments;
+mod report;
+
+pub use arguments::{ScenarioArgs, link, scenarios};
+pub use report::{Compared, Context, Figures, FirstByte, NodeSeconds, Report, WriteError, check_folder};

@@ -1,0 +1,96 @@
+//! What happens in the world, and what whoever runs it hears of.
+
+use shoal_core::event::{HeldLease, Input, TransferFailure, TransferId};
+use shoal_wire::{
+    control::{NameOutcome, UpstreamFailure},
+    geometry::PieceIndex,
+    ids::QueryId,
+    transfer::Urgency,
+};
+
+/// Number of a blob in a world, in the order in which they were added.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct BlobId(pub u32);
+
+/// A piece of a blob.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Part {
+    pub(super) blob: BlobId,
+    pub(super) piece: PieceIndex,
+}
+
+/// One thing that happens, planned for a time. Most are messages to nodes, which are the largest.
+#[expect(clippy::large_enum_variant, reason = "nearly all events are of the largest kind")]
+#[derive(Debug)]
+pub(super) enum Event {
+    /// A node's timer fires.
+    Wake { node: u32 },
+    /// Something reaches a node.
+    Input { node: u32, input: Input },
+    /// A piece request reaches its uploader.
+    Asked { uploader: u32, requester: u32, transfer: TransferId, part: Part, urgency: Urgency },
+    /// The uploader learns that a request is given up.
+    GivenUp { uploader: u32, requester: u32, transfer: TransferId },
+    /// A refusal reaches the node that asked.
+    Refused { node: u32, transfer: TransferId, failure: TransferFailure },
+    /// A piece from a peer is gathered, verified and written.
+    Received { requester: u32, uploader: u32, transfer: TransferId, part: Part },
+    /// Transfers under way to a node are looked at.
+    Progress { node: u32 },
+    /// A connection's window has grown.
+    Widened { pair: u32, direction: u8 },
+    /// Two nodes lose their connection; the first notices.
+    Lost { node: u32, peer: u32 },
+    /// The upstream begins to answer a fetch.
+    FetchOpens { node: u32, lease: HeldLease },
+    /// The window of a fetch has grown.
+    FetchWidened { node: u32, lease: HeldLease },
+    /// A piece from the upstream is verified and written.
+    Fetched { node: u32, lease: HeldLease, part: Part },
+    /// The digest of a whole blob is computed.
+    Digested { node: u32, blob: BlobId },
+    /// What the runner asked to be told.
+    Alarm { token: u64 },
+}
+
+/// What whoever runs the world hears of.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Happening {
+    /// The first byte of a blob can be read at a node.
+    Begun {
+        /// Where.
+        node: u32,
+        /// Of which blob.
+        blob: BlobId,
+    },
+    /// A node has all of a blob, with the right digest.
+    Finished {
+        /// Where.
+        node: u32,
+        /// Which blob.
+        blob: BlobId,
+    },
+    /// A node cannot get a blob.
+    Failed {
+        /// Where.
+        node: u32,
+        /// Which blob.
+        blob: BlobId,
+        /// Why.
+        failure: UpstreamFailure,
+    },
+    /// A name that was asked for at a node is answered.
+    Answered {
+        /// Where.
+        node: u32,
+        /// Which question.
+        query: QueryId,
+        /// The answer.
+        outcome: NameOutcome,
+    },
+    /// A time has come.
+    Alarm {
+        /// What was passed with it.
+        token: u64,
+    },
+}

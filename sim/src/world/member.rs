@@ -1,0 +1,157 @@
+//! One node with its links, its store and its counters.
+
+use shoal_core::{
+    event::{FetchFailure, HeldLease, TransferId, UploadId},
+    node::Node,
+    rng::Stream,
+};
+use shoal_wire::{geometry::PieceIndex, piece_map::PieceMap};
+
+use super::event::{BlobId, Part};
+use crate::{
+    network::{FlowId, LinkId},
+    time::Nanos,
+};
+
+/// A node of the world.
+#[expect(clippy::struct_excessive_bools, reason = "they are independent of each other")]
+#[derive(Debug)]
+pub(super) struct Member {
+    pub(super) node: Node,
+    pub(super) is_up: bool,
+    /// Whether it damages what it serves.
+    pub(super) is_corrupt: bool,
+    pub(super) zone: u32,
+    pub(super) links: NodeLinks,
+    pub(super) random: Stream,
+    /// When it wants to be woken.
+    pub(super) wake_at: Nanos,
+    /// The earliest planned wake-up that counts; others are stale.
+    pub(super) wake_planned: Nanos,
+    /// Whether a look at its transfers is planned.
+    pub(super) is_watched: bool,
+    /// Whether it has asked the upstream before.
+    pub(super) knows_upstream: bool,
+    /// Peers with a greater number, ascending, and the number of the pair.
+    pub(super) pairs: Vec<(u32, u32)>,
+    /// Pieces that it has asked for; a few.
+    pub(super) transfers: Vec<Transfer>,
+    /// Pieces that it is asked for; a few.
+    pub(super) uploads: Vec<Upload>,
+    pub(super) fetches: Vec<Fetch>,
+    pub(super) stored: Vec<Stored>,
+    pub(super) counters: Counters,
+}
+
+/// Links of a node.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct NodeLinks {
+    pub(super) up: LinkId,
+    pub(super) down: LinkId,
+    pub(super) cpu: Option<LinkId>,
+    pub(super) disk: Option<LinkId>,
+}
+
+/// A piece that a node has asked a peer for.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Transfer {
+    pub(super) id: TransferId,
+    pub(super) uploader: u32,
+}
+
+/// A piece that a node is asked for.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Upload {
+    pub(super) id: UploadId,
+    pub(super) transfer: TransferId,
+    pub(super) requester: u32,
+    pub(super) part: Part,
+}
+
+/// A run that a node fetches from the upstream.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Fetch {
+    pub(super) lease: HeldLease,
+    pub(super) blob: BlobId,
+    /// The piece that is on its way, or will be.
+    pub(super) next: u32,
+    /// Pieces before this one are stored.
+    pub(super) stored: u32,
+    /// First piece that is not part of it.
+    pub(super) end: u32,
+    pub(super) flow: Option<FlowId>,
+    pub(super) cap: f64,
+    /// How it ended, where no further piece comes.
+    pub(super) result: Option<Result<(), FetchFailure>>,
+}
+
+/// What a node has of a blob.
+#[derive(Clone, Debug)]
+pub(super) struct Stored {
+    pub(super) blob: BlobId,
+    pub(super) have: PieceMap,
+    /// Pieces before this one are there.
+    pub(super) prefix: u32,
+    /// When the digest has run along the prefix.
+    pub(super) digested_at: Nanos,
+    pub(super) is_verified: bool,
+}
+
+/// What a node did. Bytes are those of pieces where nothing else is said.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Counters {
+    /// Bytes of content that are stored.
+    pub stored_bytes: u64,
+    /// Bytes of content that a reader has: those along the prefix, the last piece once the digest holds.
+    pub read_bytes: u64,
+    /// Bytes that came from the upstream.
+    pub from_upstream_bytes: u64,
+    /// Bytes that came from peers in other zones.
+    pub from_other_zones_bytes: u64,
+    /// Bytes that were there already, or that nobody waited for any more.
+    pub duplicate_bytes: u64,
+    /// Bytes of damaged pieces.
+    pub corrupt_bytes: u64,
+    /// Piece requests sent.
+    pub requests: u64,
+    /// Of these, refused as busy.
+    pub busy: u64,
+    /// Pieces sent whole.
+    pub served: u64,
+    /// Bytes of control messages and gossip sent.
+    pub control_up_bytes: u64,
+    /// Bytes of control messages and gossip received.
+    pub control_down_bytes: u64,
+}
+
+impl Member {
+    /// What it has of a blob.
+    pub(super) fn stored(&self, blob: BlobId) -> Option<&Stored> {
+        self.stored.iter().find(|stored| stored.blob == blob)
+    }
+
+    pub(super) fn stored_mut(&mut self, blob: BlobId) -> Option<&mut Stored> {
+        self.stored.iter_mut().find(|stored| stored.blob == blob)
+    }
+
+    pub(super) fn has(&self, part: Part) -> bool {
+        self.stored(part.blob).is_some_and(|stored| stored.have.has(part.piece))
+    }
+
+    pub(super) fn fetch_mut(&mut self, lease: HeldLease) -> Option<&mut Fetch> {
+        self.fetches.iter_mut().find(|fetch| fetch.lease == lease)
+    }
+
+    /// Takes a transfer off the books; `None` where it is given up already.
+    pub(super) fn close(&mut self, transfer: TransferId) -> Option<Transfer> {
+        let place = self.transfers.iter().position(|open| open.id == transfer)?;
+        Some(self.transfers.swap_remove(place))
+    }
+}
+
+impl Fetch {
+    /// The piece that is on its way.
+    pub(super) fn part(&self) -> Part {
+        Part { blob: self.blob, piece: PieceIndex(self.next) }
+    }
+}

@@ -1,0 +1,65 @@
+//! Control messages and gossip: latency, queues, bytes and losses. They take no rate from flows: they are about a
+//! hundredth of the bytes, and are counted.
+
+use std::net::SocketAddr;
+
+use shoal_core::event::{Input, MemberEvent};
+use shoal_wire::{control::ControlMessage, gossip::GossipPacket, ids::MemberId};
+
+use super::{Event, FIRST_ADDRESS, World, address};
+
+/// What was said by all nodes.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct MessageCounters {
+    /// Control messages on connections.
+    pub messages: u64,
+    /// Their bytes, frames included.
+    pub message_bytes: u64,
+    /// Gossip datagrams.
+    pub datagrams: u64,
+    /// Their bytes, seals not counted.
+    pub datagram_bytes: u64,
+}
+
+impl World {
+    pub(super) fn send_gossip(&mut self, node: u32, to: SocketAddr, packet: GossipPacket, bytes: u32) {
+        let Some(target) = self.node_at(to) else { return };
+        self.messages.datagrams += 1;
+        self.messages.datagram_bytes += u64::from(bytes);
+        self.members[node as usize].counters.control_up_bytes += u64::from(bytes);
+        let loss = self.setting.paths.loss;
+        if !self.is_up(target) || loss > 0.0 && self.members[node as usize].random.chance(loss) {
+            return;
+        }
+        self.members[target as usize].counters.control_down_bytes += u64::from(bytes);
+        let at = self.now + self.one_way(node, target, bytes);
+        let input = Input::Gossip { from: address(node), packet };
+        self.schedule.push(at, Event::Input { node: target, input });
+    }
+
+    pub(super) fn send_control(&mut self, node: u32, to: MemberId, message: ControlMessage, bytes: u32) {
+        let Some(target) = self.ids.number(to) else { return };
+        self.messages.messages += 1;
+        self.messages.message_bytes += u64::from(bytes);
+        self.members[node as usize].counters.control_up_bytes += u64::from(bytes);
+        let Some(at) = self.arrival(node, target, bytes) else { return };
+        self.members[target as usize].counters.control_down_bytes += u64::from(bytes);
+        let input = Input::Control { from: self.ids.id(node), message };
+        self.schedule.push(at, Event::Input { node: target, input });
+    }
+
+    /// A node's view of another changes: it closes the connection to one that it takes for gone.
+    pub(super) fn note_member(&mut self, node: u32, event: &MemberEvent) {
+        if let MemberEvent::Dead(id) | MemberEvent::Left(id) = event
+            && let Some(peer) = self.ids.number(*id)
+        {
+            self.schedule.push(self.now, Event::Lost { node, peer });
+        }
+    }
+
+    fn node_at(&self, address: SocketAddr) -> Option<u32> {
+        let SocketAddr::V4(address) = address else { return None };
+        let node = u32::from(*address.ip()).checked_sub(FIRST_ADDRESS)?;
+        (node < self.nodes()).then_some(node)
+    }
+}

@@ -1,0 +1,382 @@
+//! A cluster in virtual time: real nodes, and a model of everything around them.
+//!
+//! The world has no policy of its own: it does what [`shoal_core::node::Node`]s ask for, and tells them what came of it, as
+//! the runtime does. Pieces flow as fluids over links ([`crate::network`]), one flow for each pair of nodes and direction;
+//! messages take latency, their own bytes, and the queues of full links. Everything follows from one seed, and the hash of
+//! what the nodes did tells whether two runs were the same.
+//!
+//! Order of calls: make a world, add blobs, [`World::join`] or start with all members known, then [`World::step`] and look
+//! at [`World::take_happenings`].
+
+mod event;
+mod faults;
+mod ids;
+mod member;
+mod messages;
+mod observe;
+mod pairs;
+mod schedule;
+pub mod setting;
+mod store;
+mod trace;
+mod transfers;
+mod upstream;
+mod weight;
+
+use std::{
+    net::{Ipv4Addr, SocketAddr, SocketAddrV4},
+    sync::Arc,
+};
+
+use shoal_core::{
+    event::{HeldLease, Input, Output},
+    membership::KnownMembers,
+    node::Node,
+    rng::Stream,
+};
+use shoal_wire::{
+    digest::Digest,
+    ids::{Generation, Incarnation, PublicKey},
+    member::MemberRecord,
+    version::PROTOCOL_VERSION,
+};
+
+use self::{
+    event::Event,
+    ids::Ids,
+    member::{Member, NodeLinks},
+    pairs::Pair,
+    schedule::Schedule,
+    setting::Setting,
+    store::Blob,
+    trace::Trace,
+    upstream::Upstream,
+};
+pub use self::{
+    event::{BlobId, Happening},
+    member::Counters,
+    messages::MessageCounters,
+    upstream::UpstreamCounters,
+};
+use crate::{
+    network::{FlowId, LinkId, Network},
+    time::Nanos,
+};
+
+/// Whose flow it is.
+#[derive(Clone, Copy, Debug)]
+enum Owner {
+    Nobody,
+    Pair { pair: u32, direction: u8 },
+    Fetch { node: u32, lease: HeldLease },
+}
+
+/// A cluster and everything around it.
+#[derive(Debug)]
+pub struct World {
+    setting: Setting,
+    now: Nanos,
+    members: Vec<Member>,
+    ids: Ids,
+    pairs: Vec<Pair>,
+    /// Up and down of each zone.
+    zones: Vec<(LinkId, LinkId)>,
+    network: Network,
+    /// Owners of flows, by the flows' slots.
+    owners: Vec<Owner>,
+    upstream: Upstream,
+    blobs: Vec<Blob>,
+    by_digest: Vec<(Digest, BlobId)>,
+    schedule: Schedule<Event>,
+    trace: Trace,
+    happenings: Vec<Happening>,
+    messages: MessageCounters,
+    uploads: u64,
+    events: u64,
+    /// Bytes of content that nodes stored, and that readers have.
+    delivered: u64,
+    read: u64,
+}
+
+const FIRST_ADDRESS: u32 = 0x0a00_0001;
+const PORT: u16 = 5001;
+
+impl World {
+    /// A world whose nodes are clusters of one, or know each other from the start.
+    pub fn new(setting: Setting, know_each_other: bool) -> Self {
+        let records: Vec<MemberRecord> = (0..count(&setting)).map(|node| record(&setting, node)).collect();
+        let ids = Ids::new(records.iter().map(MemberRecord::id).collect());
+        let mut network = Network::new(setting.tolerance);
+        let goodput = setting.paths.goodput;
+        let upstream = Upstream::new(network.add_link(setting.upstream.bytes_per_s * goodput));
+        let zones = setting.zones.iter();
+        let zones =
+            zones.map(|zone| (network.add_link(zone.up * goodput), network.add_link(zone.down * goodput))).collect();
+        let members = engines(&setting, records, know_each_other);
+        let members = (0..).zip(members).map(|(node, engine)| member(&setting, &mut network, node, engine)).collect();
+        let mut world = Self {
+            setting,
+            now: Nanos::ZERO,
+            members,
+            ids,
+            pairs: Vec::new(),
+            zones,
+            network,
+            owners: Vec::new(),
+            upstream,
+            blobs: Vec::new(),
+            by_digest: Vec::new(),
+            schedule: Schedule::new(),
+            trace: Trace::new(),
+            happenings: Vec::new(),
+            messages: MessageCounters::default(),
+            uploads: 0,
+            events: 0,
+            delivered: 0,
+            read: 0,
+        };
+        (0..world.nodes()).for_each(|node| world.plan_wake(node));
+        world
+    }
+
+    /// Tells all nodes to join through the first.
+    pub fn join(&mut self) {
+        for node in 0..self.nodes() {
+            self.input(node, Input::Seeds(vec![address(0)]));
+        }
+    }
+
+    /// Whether every node that is up counts every other as alive.
+    pub fn is_formed(&self) -> bool {
+        let up = self.members.iter().filter(|member| member.is_up).count();
+        self.members.iter().filter(|member| member.is_up).all(|member| member.node.membership().alive_count() == up)
+    }
+
+    /// Works off what happens next, unless that is after `until`; says whether there was anything. Time goes on to it.
+    pub fn step(&mut self, until: Nanos) -> bool {
+        let completion = self.network.next_completion();
+        let planned = self.schedule.next_time();
+        if let Some(at) = completion.filter(|at| *at <= until && planned.is_none_or(|planned| *at <= planned)) {
+            self.now = self.now.max(at);
+            while let Some(flow) = self.network.pop_completed(self.now) {
+                self.events += 1;
+                self.completed(flow);
+            }
+            return true;
+        }
+        if planned.is_none_or(|at| at > until) {
+            self.now = self.now.max(until);
+            return false;
+        }
+        if let Some((at, event)) = self.schedule.pop() {
+            self.now = at;
+            self.events += 1;
+            self.happen(event);
+        }
+        true
+    }
+
+    /// What happened since the last call, in order.
+    pub fn take_happenings(&mut self) -> Vec<Happening> {
+        std::mem::take(&mut self.happenings)
+    }
+
+    /// Whether something happened that nobody has taken.
+    pub fn has_happenings(&self) -> bool {
+        !self.happenings.is_empty()
+    }
+
+    /// Asks to be told when a time has come.
+    pub fn alarm(&mut self, at: Nanos, token: u64) {
+        self.schedule.push(at.max(self.now), Event::Alarm { token });
+    }
+
+    fn happen(&mut self, event: Event) {
+        match event {
+            Event::Wake { node } => self.wake(node),
+            Event::Input { node, input } => self.input(node, input),
+            Event::Asked { uploader, requester, transfer, part, urgency } => {
+                self.asked(uploader, requester, transfer, part, urgency);
+            }
+            Event::GivenUp { uploader, requester, transfer } => self.given_up(uploader, requester, transfer),
+            Event::Refused { node, transfer, failure } => self.refused(node, transfer, failure),
+            Event::Received { requester, uploader, transfer, part } if self.is_up(requester) => {
+                self.received(requester, uploader, transfer, part);
+            }
+            Event::Progress { node } if self.is_up(node) => self.progress(node),
+            Event::Widened { pair, direction } => self.widen(pair, direction),
+            Event::Lost { node, peer } if self.is_up(node) => self.lost(node, peer),
+            Event::FetchOpens { node, lease } => self.fetch_opens(node, lease),
+            Event::FetchWidened { node, lease } => self.widen_fetch(node, lease),
+            Event::Fetched { node, lease, part } if self.is_up(node) => self.fetched(node, lease, part),
+            Event::Digested { node, blob } if self.is_up(node) => self.digested(node, blob),
+            Event::Alarm { token } => self.happenings.push(Happening::Alarm { token }),
+            // What was to happen at a node that is gone.
+            Event::Received { .. }
+            | Event::Progress { .. }
+            | Event::Lost { .. }
+            | Event::Fetched { .. }
+            | Event::Digested { .. } => {}
+        }
+    }
+
+    fn completed(&mut self, flow: FlowId) {
+        match self.owners[flow.slot()] {
+            Owner::Pair { pair, direction } => self.sent(flow, pair, direction),
+            Owner::Fetch { node, lease } => self.piece_sent(flow, node, lease),
+            Owner::Nobody => {
+                self.network.stop(self.now, flow);
+            }
+        }
+    }
+
+    fn own(&mut self, flow: FlowId, owner: Owner) {
+        if self.owners.len() <= flow.slot() {
+            self.owners.resize(flow.slot() + 1, Owner::Nobody);
+        }
+        self.owners[flow.slot()] = owner;
+    }
+
+    /// Gives one input to a node and does all that comes out.
+    fn input(&mut self, node: u32, input: Input) {
+        if !self.is_up(node) {
+            return;
+        }
+        self.members[node as usize].node.handle(self.now.to_core(), input);
+        while let Some(output) = self.members[node as usize].node.poll_output() {
+            self.act(node, output);
+        }
+        self.plan_wake(node);
+    }
+
+    fn act(&mut self, node: u32, output: Output) {
+        let bytes = weight::of(&output);
+        self.trace.note(self.now, node, &output, bytes);
+        match output {
+            Output::Gossip { to, packet } => self.send_gossip(node, to, packet, bytes),
+            Output::Control { to, message } => self.send_control(node, to, message, bytes),
+            Output::Answer { query, outcome } => self.happenings.push(Happening::Answered { node, query, outcome }),
+            Output::AskUpstream { lookup, name } => self.ask_upstream(node, lookup, &name),
+            Output::RequestPiece { transfer, from, digest, piece, urgency } => {
+                self.ask(node, transfer, from, (digest, piece), urgency);
+            }
+            Output::CancelTransfer { transfer } => self.give_up(node, transfer),
+            Output::Serve { upload } => self.serve(node, upload),
+            Output::Refuse { upload, refusal } => self.refuse(node, upload, refusal),
+            Output::FetchUpstream { lease, digest, first, count } => self.fetch(node, lease, &digest, first, count),
+            Output::CutFetch { lease, end } => self.cut(node, lease, end),
+            Output::BlobFailed { digest, failure } => {
+                if let Some(blob) = self.blob_of(&digest) {
+                    self.happenings.push(Happening::Failed { node, blob, failure });
+                }
+            }
+            Output::Member(event) => self.note_member(node, &event),
+        }
+    }
+
+    /// Plans to wake a node when it wants that. Wake-ups that are planned too early are not moved: they look again.
+    fn plan_wake(&mut self, node: u32) {
+        let soonest = self.now + Nanos::from_micros(1);
+        let member = &mut self.members[node as usize];
+        let Some(due) = member.node.next_timeout() else {
+            member.wake_at = Nanos::NEVER;
+            return;
+        };
+        member.wake_at = Nanos::of_wake(due).max(soonest);
+        if member.wake_at < member.wake_planned {
+            member.wake_planned = member.wake_at;
+            self.schedule.push(member.wake_at, Event::Wake { node });
+        }
+    }
+
+    fn wake(&mut self, node: u32) {
+        let member = &mut self.members[node as usize];
+        if member.wake_planned != self.now {
+            return;
+        }
+        member.wake_planned = Nanos::NEVER;
+        if member.wake_at <= self.now {
+            self.input(node, Input::Timeout);
+        } else if member.wake_at != Nanos::NEVER {
+            member.wake_planned = member.wake_at;
+            self.schedule.push(member.wake_at, Event::Wake { node });
+        }
+    }
+
+    /// Whether a node lives.
+    pub fn is_up(&self, node: u32) -> bool {
+        self.members[node as usize].is_up
+    }
+
+    /// Number of nodes, dead ones as well.
+    pub fn nodes(&self) -> u32 {
+        count(&self.setting)
+    }
+}
+
+fn count(setting: &Setting) -> u32 {
+    u32::try_from(setting.nodes.len()).expect("scenarios bound the number of nodes")
+}
+
+/// The engines of all nodes. Those that know each other share what they know.
+fn engines(setting: &Setting, records: Vec<MemberRecord>, know_each_other: bool) -> Vec<Node> {
+    let known = know_each_other.then(|| KnownMembers::new(records.iter().cloned().map(Arc::new)));
+    let start = Nanos::ZERO.to_core();
+    let engine = |(number, own): (u32, MemberRecord)| {
+        let seed = Stream::new(setting.seed, &format!("node {number}")).bits();
+        match &known {
+            Some(known) => Node::with_members(setting.core.clone(), own, known, seed, start),
+            None => Node::new(setting.core.clone(), own, seed, start),
+        }
+    };
+    (0..).zip(records).map(engine).collect()
+}
+
+fn member(setting: &Setting, network: &mut Network, number: u32, node: Node) -> Member {
+    let of_node = setting.nodes[number as usize];
+    let goodput = setting.paths.goodput;
+    let links = NodeLinks {
+        up: network.add_link(of_node.link.up * goodput),
+        down: network.add_link(of_node.link.down * goodput),
+        cpu: setting.costs.cpu_bytes_per_s.map(|rate| network.add_link(rate)),
+        disk: setting.costs.disk_bytes_per_s.map(|rate| network.add_link(rate)),
+    };
+    Member {
+        node,
+        is_up: true,
+        is_corrupt: false,
+        zone: of_node.zone,
+        links,
+        random: Stream::new(setting.seed, &format!("paths of node {number}")),
+        wake_at: Nanos::NEVER,
+        wake_planned: Nanos::NEVER,
+        is_watched: false,
+        knows_upstream: false,
+        pairs: Vec::new(),
+        transfers: Vec::new(),
+        uploads: Vec::new(),
+        fetches: Vec::new(),
+        stored: Vec::new(),
+        counters: Counters::default(),
+    }
+}
+
+fn address(node: u32) -> SocketAddr {
+    SocketAddr::V4(SocketAddrV4::new(Ipv4Addr::from(FIRST_ADDRESS + node), PORT))
+}
+
+fn record(setting: &Setting, node: u32) -> MemberRecord {
+    let mut key = [0; 32];
+    key[..8].copy_from_slice(&setting.seed.to_be_bytes());
+    key[8..12].copy_from_slice(&node.to_be_bytes());
+    let zone = setting.nodes[node as usize].zone;
+    MemberRecord {
+        public_key: PublicKey(key),
+        generation: Generation(1),
+        incarnation: Incarnation(0),
+        address: address(node),
+        zone: if setting.zones.is_empty() { String::new() } else { format!("zone-{zone}") },
+        version: u16::from(PROTOCOL_VERSION),
+        upload_bytes_per_s: 0,
+    }
+}

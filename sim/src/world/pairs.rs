@@ -1,0 +1,204 @@
+//! Connections: at most one between two nodes, made when one has something for the other, with a flow of pieces in each
+//! direction while there are any.
+
+use std::collections::VecDeque;
+
+use shoal_core::event::UploadId;
+
+use super::{Event, World};
+use crate::{
+    network::{FlowId, LinkId},
+    time::Nanos,
+};
+
+/// Two nodes that have had something to do with each other.
+#[derive(Clone, Debug)]
+pub(super) struct Pair {
+    pub(super) low: u32,
+    pub(super) high: u32,
+    /// From when on the connection carries messages; never where there is none.
+    ready_at: Nanos,
+    /// Whether one tries to reach the other, which is gone.
+    is_dialling: bool,
+    /// From the low to the high node, and back.
+    pub(super) directions: [Direction; 2],
+}
+
+/// One direction of a connection.
+#[derive(Clone, Debug)]
+pub(super) struct Direction {
+    /// Messages come in order: none before this.
+    last_arrival: Nanos,
+    /// Pieces to send, of which the first is on its way.
+    pub(super) queue: VecDeque<UploadId>,
+    pub(super) flow: Option<FlowId>,
+    /// What the connection's window allows, in bytes per second; infinite once it allows all that the path carries.
+    pub(super) cap: f64,
+    pub(super) is_widening: bool,
+    pub(super) idle_since: Nanos,
+}
+
+impl Direction {
+    fn new() -> Self {
+        Self {
+            last_arrival: Nanos::ZERO,
+            queue: VecDeque::new(),
+            flow: None,
+            cap: 0.0,
+            is_widening: false,
+            idle_since: Nanos::ZERO,
+        }
+    }
+}
+
+impl Pair {
+    /// Sender and receiver of a direction.
+    pub(super) fn ends(&self, direction: u8) -> (u32, u32) {
+        if direction == 0 { (self.low, self.high) } else { (self.high, self.low) }
+    }
+}
+
+impl World {
+    /// The pair of two nodes, and the direction from `from` to `to`.
+    pub(super) fn pair(&mut self, from: u32, to: u32) -> (u32, u8) {
+        let (low, high) = (from.min(to), from.max(to));
+        let known = &mut self.members[low as usize].pairs;
+        let direction = u8::from(from > to);
+        match known.binary_search_by_key(&high, |(peer, _)| *peer) {
+            Ok(place) => (known[place].1, direction),
+            Err(place) => {
+                let number = u32::try_from(self.pairs.len()).expect("pairs fit into memory");
+                known.insert(place, (high, number));
+                let directions = [Direction::new(), Direction::new()];
+                self.pairs.push(Pair { low, high, ready_at: Nanos::NEVER, is_dialling: false, directions });
+                (number, direction)
+            }
+        }
+    }
+
+    pub(super) fn direction(&mut self, pair: u32, direction: u8) -> &mut Direction {
+        &mut self.pairs[pair as usize].directions[usize::from(direction)]
+    }
+
+    /// When something of `bytes` reaches `to` on the connection that `from` has with it, or makes now; in order. `None`
+    /// where it never does, because the other end is gone.
+    pub(super) fn arrival(&mut self, from: u32, to: u32, bytes: u32) -> Option<Nanos> {
+        let (pair, direction) = self.pair(from, to);
+        if !self.members[to as usize].is_up {
+            self.dial_in_vain(pair, from, to);
+            return None;
+        }
+        let departs = self.ready_at(pair).max(self.now);
+        let at = departs + self.one_way(from, to, bytes);
+        let entry = self.direction(pair, direction);
+        entry.last_arrival = at.max(entry.last_arrival);
+        Some(entry.last_arrival)
+    }
+
+    /// Connects where there is no connection.
+    fn ready_at(&mut self, pair: u32) -> Nanos {
+        let round_trip = self.base_round_trip();
+        let handshake = Nanos(round_trip.0 * u64::from(self.setting.paths.handshake_round_trips));
+        let now = self.now;
+        let entry = &mut self.pairs[pair as usize];
+        if entry.ready_at == Nanos::NEVER {
+            entry.ready_at = now + handshake;
+        }
+        entry.ready_at
+    }
+
+    /// `to` is gone: a connection that is still thought to be there swallows what is sent, and a new one is not made.
+    fn dial_in_vain(&mut self, pair: u32, from: u32, to: u32) {
+        let fails_at = self.now + self.setting.paths.dial_timeout;
+        let entry = &mut self.pairs[pair as usize];
+        if entry.ready_at == Nanos::NEVER && !entry.is_dialling {
+            entry.is_dialling = true;
+            self.schedule.push(fails_at, Event::Lost { node: from, peer: to });
+        }
+    }
+
+    /// A connection is over, or one was not made; says whether there was any.
+    pub(super) fn disconnect(&mut self, node: u32, peer: u32) -> bool {
+        let (pair, _) = self.pair(node, peer);
+        let entry = &mut self.pairs[pair as usize];
+        let was_there = entry.ready_at != Nanos::NEVER || entry.is_dialling;
+        entry.ready_at = Nanos::NEVER;
+        entry.is_dialling = false;
+        was_there
+    }
+
+    /// Nodes that `node` has a connection with.
+    pub(super) fn connected_peers(&self, node: u32) -> Vec<u32> {
+        let is_one = |pair: &&Pair| (pair.low == node || pair.high == node) && pair.ready_at != Nanos::NEVER;
+        self.pairs.iter().filter(is_one).map(|pair| if pair.low == node { pair.high } else { pair.low }).collect()
+    }
+
+    /// One way for a message, with what it waits at full links. Not in order with others.
+    pub(super) fn one_way(&mut self, from: u32, to: u32, bytes: u32) -> Nanos {
+        let (up, down) = (self.members[from as usize].links.up, self.members[to as usize].links.down);
+        let mut delay = self.latency(from) + self.queue_of(up, bytes) + self.queue_of(down, bytes);
+        let (source, target) = (self.members[from as usize].zone, self.members[to as usize].zone);
+        if source != target && !self.zones.is_empty() {
+            let (out, into) = (self.zones[source as usize].0, self.zones[target as usize].1);
+            delay = delay + self.queue_of(out, bytes) + self.queue_of(into, bytes);
+        }
+        delay + self.retransmission(from)
+    }
+
+    /// One way between a node and the upstream.
+    pub(super) fn one_way_upstream(&mut self, node: u32) -> Nanos {
+        let down = self.members[node as usize].links.down;
+        self.latency(node) + self.queue_of(down, 0) + self.queue_of(self.upstream.link, 0)
+    }
+
+    /// Latency with jitter, as `node` draws it.
+    pub(super) fn latency(&mut self, node: u32) -> Nanos {
+        let jitter = u64::try_from(self.setting.paths.jitter.as_nanos()).unwrap_or(u64::MAX);
+        let drawn = if jitter == 0 { 0 } else { self.members[node as usize].random.bits() % jitter };
+        Nanos(drawn) + self.setting.paths.latency
+    }
+
+    /// There and back without queues.
+    pub(super) fn base_round_trip(&self) -> Nanos {
+        let paths = &self.setting.paths;
+        Nanos::from(paths.latency * 2 + paths.jitter)
+    }
+
+    /// What a message waits at a link: its own bytes, and the queue where the link is full. The queue's length changes
+    /// with time, and is the same for all messages of a moment.
+    fn queue_of(&self, link: LinkId, bytes: u32) -> Nanos {
+        let rate = self.network.rate_of_link(link);
+        let own = Nanos::ZERO.after(if rate > 0.0 { f64::from(bytes) / rate } else { 0.0 });
+        let longest = u64::try_from(self.setting.paths.queue.as_nanos()).unwrap_or(u64::MAX);
+        if longest == 0 || !self.network.is_full(link) {
+            return own;
+        }
+        let moment = self.now.0 / QUEUE_STEP.0;
+        own + Nanos(mix(self.setting.seed ^ mix(moment ^ mix(link.number()))) % longest)
+    }
+
+    /// What the loss of a packet costs a message on a connection.
+    fn retransmission(&mut self, node: u32) -> Nanos {
+        let loss = self.setting.paths.loss;
+        if loss > 0.0 && self.members[node as usize].random.chance(loss) {
+            self.base_round_trip() + RETRANSMISSION
+        } else {
+            Nanos::ZERO
+        }
+    }
+}
+
+/// Time between two lengths of a queue.
+const QUEUE_STEP: Nanos = Nanos(20_000_000);
+/// What a sender waits beyond a round trip before it takes a packet for lost (RFC 9002, section 6.2.1: the peer's delay of
+/// acknowledgements).
+const RETRANSMISSION: Nanos = Nanos(25_000_000);
+
+/// Well-mixed bits of a number (the finalizer of MurmurHash3).
+fn mix(mut bits: u64) -> u64 {
+    bits ^= bits >> 33;
+    bits = bits.wrapping_mul(0xff51_afd7_ed55_8ccd);
+    bits ^= bits >> 33;
+    bits = bits.wrapping_mul(0xc4ce_b9fe_1a85_ec53);
+    bits ^ (bits >> 33)
+}

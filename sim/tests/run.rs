@@ -1,0 +1,168 @@
+//! Whole runs: they repeat, they agree with arithmetic where arithmetic knows the answer, and everybody finishes.
+
+#![expect(clippy::unwrap_used, reason = "a panic is how a test fails")]
+
+use shoal_sim::{
+    run::{End, Forming, Options, Outcome, run},
+    scenario::{Overrides, Scenario, by_name, shipped},
+};
+
+fn scenario(name: &str, overrides: &Overrides) -> Scenario {
+    Scenario::parse_with(by_name(name).unwrap(), name, overrides).unwrap()
+}
+
+fn made(scenario: &Scenario, options: &Options) -> Outcome {
+    run(scenario, options, &mut |_| {}).unwrap()
+}
+
+fn smaller(nodes: u32, size: u64) -> Overrides {
+    Overrides { nodes: Some(nodes), size: Some(size), ..Overrides::default() }
+}
+
+/// How many times the bound the run took.
+fn ratio(scenario: &Scenario, outcome: &Outcome) -> f64 {
+    outcome.makespan_s / scenario.bound().makespan_s()
+}
+
+#[test]
+fn equal_seeds_repeat_to_the_last_bit_and_others_do_not() {
+    let with_seed =
+        |seed| scenario("kill", &Overrides { seed: Some(seed), size: Some(16 << 20), ..Overrides::default() });
+    let one = made(&with_seed(7), &Options::default());
+    let same = made(&with_seed(7), &Options::default());
+    let other = made(&with_seed(8), &Options::default());
+    assert_eq!(one, same);
+    assert_eq!(one.event_hash.len(), 64);
+    assert_ne!(one.event_hash, other.event_hash);
+}
+
+#[test]
+fn nodes_without_each_other_take_what_the_upstream_needs_for_all_copies() {
+    for (nodes, size) in [(1, 32 << 20), (4, 32 << 20), (8, 16 << 20)] {
+        let scenario = scenario("cold-start", &smaller(nodes, size));
+        let outcome = made(&scenario, &Options { forming: Forming::Alone, ..Options::default() });
+        let wanted = f64::from(nodes) * size as f64 / 12.5e6;
+        let off = (outcome.makespan_s / wanted - 1.0).abs();
+        assert!(off < 0.005, "{nodes} nodes: {} s instead of {wanted} s", outcome.makespan_s);
+        assert!((outcome.upstream_copies() - f64::from(nodes)).abs() < 0.01 * f64::from(nodes));
+    }
+}
+
+#[test]
+fn a_cold_start_takes_little_more_than_the_bound_and_one_copy_of_the_upstream() {
+    for (nodes, most) in [(8, 1.25), (64, 1.4)] {
+        let scenario = scenario("cold-start", &smaller(nodes, 128 << 20));
+        let outcome = made(&scenario, &Options::default());
+        let ratio = ratio(&scenario, &outcome);
+        assert!((1.0..most).contains(&ratio), "{nodes} nodes take {ratio} times the bound");
+        assert!(outcome.upstream_copies() < 1.1, "{} copies", outcome.upstream_copies());
+        assert!(outcome.duplicate_ratio() < 0.05, "{} duplicates", outcome.duplicate_ratio());
+        let first = outcome.nodes.iter().filter_map(|node| node.first_byte_s).fold(0.0, f64::max);
+        assert!(first < outcome.makespan_s / 2.0, "the last first byte comes after {first} s");
+    }
+}
+
+#[test]
+fn bytes_add_up() {
+    let scenario = scenario("zones", &Overrides { size: Some(32 << 20), ..Overrides::default() });
+    let outcome = made(&scenario, &Options::default());
+    let content = outcome.content_bytes;
+    for node in &outcome.nodes {
+        let useful = node.down_bytes - node.duplicate_bytes - node.corrupt_bytes;
+        assert!(useful.abs_diff(content) < 64, "{useful} of {content} bytes: {node:?}");
+        assert!(node.done_s.unwrap() >= node.first_byte_s.unwrap());
+    }
+    let up: u64 = outcome.nodes.iter().map(|node| node.up_bytes).sum();
+    let down: u64 = outcome.nodes.iter().map(|node| node.down_bytes).sum();
+    assert!((up + outcome.upstream.blob_bytes).abs_diff(down) < 64 * 16, "{up} and the upstream's make {down}");
+    let far: u64 = outcome.nodes.iter().map(|node| node.from_other_zones_bytes).sum();
+    let out: u64 = outcome.zones.iter().map(|zone| zone.out_bytes).sum();
+    assert!(far.abs_diff(out) < 64 * 16, "{far} bytes from other zones, and {out} left the zones");
+    assert!(outcome.cross_zone_copies() < 2.0, "{} copies enter each zone", outcome.cross_zone_copies());
+}
+
+#[test]
+fn the_series_tells_the_run() {
+    let scenario = scenario("staggered", &Overrides { size: Some(32 << 20), ..Overrides::default() });
+    let mut reports = 0;
+    let outcome = run(&scenario, &Options::default(), &mut |progress| {
+        assert!((0.0..=1.0).contains(&progress.share) && progress.done <= progress.pulls);
+        reports += 1;
+    })
+    .unwrap();
+    let rows = &outcome.series;
+    assert!(rows.len() > 50 && rows.len() <= 402, "{} rows", rows.len());
+    for pair in rows.windows(2) {
+        assert!(pair[0].at_s < pair[1].at_s && pair[0].delivered_bytes <= pair[1].delivered_bytes);
+        assert!(pair[0].done <= pair[1].done && pair[0].begun <= pair[1].begun);
+        assert!(pair[0].shares.iter().zip(&pair[1].shares).all(|(before, after)| before <= after));
+    }
+    let last = rows.last().unwrap();
+    assert_eq!((last.begun, last.done), (8, 8));
+    assert!(last.shares.iter().all(|share| *share == u8::MAX));
+    assert_eq!(last.delivered_bytes, 8 * outcome.content_bytes);
+    let moved: f64 = rows.windows(2).map(|pair| pair[1].rate_bytes_per_s * (pair[1].at_s - pair[0].at_s)).sum();
+    assert!((moved / last.delivered_bytes as f64 - 1.0).abs() < 1e-6);
+    assert_eq!(outcome.nodes.iter().filter(|node| node.started_s == Some(0.0)).count(), 1);
+}
+
+#[test]
+fn slow_nodes_do_not_slow_the_others() {
+    let scenario = scenario("stragglers", &Overrides { size: Some(32 << 20), ..Overrides::default() });
+    let outcome = made(&scenario, &Options::default());
+    assert_eq!(outcome.failures(), 0);
+    let bound = scenario.bound();
+    let slowest_of_fast = outcome.nodes[..14].iter().filter_map(|node| node.done_s).fold(0.0, f64::max);
+    assert!(slowest_of_fast < 2.0 * bound.node_s[0], "{slowest_of_fast} s, at least {} s", bound.node_s[0]);
+    assert!(ratio(&scenario, &outcome) < 1.2, "{}", ratio(&scenario, &outcome));
+}
+
+#[test]
+fn survivors_of_kills_finish() {
+    let scenario = scenario("kill", &Overrides::default());
+    let outcome = made(&scenario, &Options::default());
+    let ends = |end| outcome.nodes.iter().filter(|node| node.end == end).count();
+    assert_eq!((ends(End::Killed), ends(End::Failed), ends(End::Done)), (3, 0, 13));
+    let what: Vec<&str> = outcome.faults.iter().map(|fault| fault.what.as_str()).collect();
+    assert_eq!(what, ["kill-node", "kill-node", "kill-home"]);
+    assert!(outcome.faults.iter().all(|fault| fault.at_s > 0.0 && fault.at_s < outcome.makespan_s));
+    assert!(outcome.upstream_copies() < 1.5, "{} copies", outcome.upstream_copies());
+}
+
+#[test]
+fn a_damaged_piece_reaches_nobody_and_is_counted() {
+    let scenario = scenario("corrupt", &Overrides { size: Some(32 << 20), ..Overrides::default() });
+    let outcome = made(&scenario, &Options::default());
+    assert_eq!(outcome.failures(), 0);
+    assert!(outcome.nodes.iter().map(|node| node.corrupt_bytes).sum::<u64>() > 0);
+    assert_eq!(outcome.nodes[4].corrupt_bytes, 0, "nobody serves it damaged pieces");
+}
+
+#[test]
+fn a_cluster_that_joins_pulls_as_one_that_knew_itself() {
+    let scenario = scenario("cold-start", &smaller(16, 16 << 20));
+    let joined = made(&scenario, &Options { forming: Forming::Joins, ..Options::default() });
+    let known = made(&scenario, &Options::default());
+    assert_eq!((joined.failures(), known.failures()), (0, 0));
+    assert!(
+        (joined.makespan_s / known.makespan_s - 1.0).abs() < 0.25,
+        "{} and {}",
+        joined.makespan_s,
+        known.makespan_s
+    );
+}
+
+#[test]
+fn in_every_shipped_scenario_everybody_alive_finishes() {
+    for (name, text) in shipped() {
+        let scenario = Scenario::parse(text, name).unwrap();
+        let outcome = made(&scenario, &Options::default());
+        let unfinished: Vec<_> = outcome.nodes.iter().filter(|node| node.end == End::Failed).collect();
+        assert!(unfinished.is_empty(), "{name}: {unfinished:?}");
+        let ratio = ratio(&scenario, &outcome);
+        assert!(ratio < 2.0, "{name}: {ratio} times the bound");
+        if scenario.faults.is_empty() {
+            assert!(ratio >= 0.999, "{name}: {ratio} times the bound, which nobody can beat");
+        }
+    }
+}
