@@ -63,7 +63,8 @@ pub struct MembershipConfig {
     /// with probability exp(-R): 12 leave one in 160,000, where the formula alone would leave one in 400 at up to 99
     /// members, and a refutation that misses a member there lets it declare a death.
     pub retransmit_min: u32,
-    /// Time between two exchanges of digests with a random member, at up to 32 members; grows with their logarithm.
+    /// Time between two exchanges of digests with a random member, at up to 32 members; grows with their logarithm. Where
+    /// it is above 30 s there is another one a few seconds after members came or went.
     pub sync_interval: Duration,
     /// Time between two attempts to reach a dead member, made with probability dead / alive each. Shorter heals a
     /// partition sooner.

@@ -150,3 +150,80 @@ impl<'a> AliveMembers<'a> {
         self.roster.find(member).filter(|&handle| self.set.contains(handle))
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use shoal_wire::{
+        ids::{Generation, Incarnation, PublicKey},
+        member::MemberRecord,
+    };
+
+    use super::*;
+
+    fn id(index: u8) -> MemberId {
+        MemberId([index; 16])
+    }
+
+    /// Members of zones `0`, `1` and `2` in turn; the first is this node.
+    fn roster(count: u8) -> Roster {
+        let mut roster = Roster::default();
+        for index in 0..count {
+            let record = MemberRecord {
+                public_key: PublicKey([index; 32]),
+                generation: Generation(1),
+                incarnation: Incarnation(0),
+                address: ([10, 0, 0, index], 5001).into(),
+                zone: (index % 3).to_string(),
+                version: 1,
+                upload_bytes_per_s: 0,
+            };
+            roster.add(id(index), Arc::new(record));
+        }
+        roster
+    }
+
+    #[test]
+    fn only_members_of_the_set_are_seen() {
+        let roster = roster(130);
+        let mut set = AliveSet::all(&roster, id(0));
+        let gone = roster.find(id(64)).expect("it is in the table");
+        assert!(set.remove(Time::ZERO, gone) && !set.remove(Time::ZERO, gone));
+        let alive = set.with(&roster);
+        assert!(alive.contains(id(65)) && !alive.contains(id(64)) && !alive.contains(id(200)));
+        assert_eq!((alive.zone(id(65)), alive.zone(id(64)), alive.zone(id(200))), ("2", "", ""));
+        assert!(alive.is_near(id(63)) && !alive.is_near(id(65)));
+        assert!(set.insert(Time::ZERO, gone) && !set.insert(Time::ZERO, gone));
+        assert!(set.with(&roster).contains(id(64)));
+    }
+
+    #[test]
+    fn homes_are_ranked_among_the_members_of_the_set() {
+        let roster = roster(130);
+        let mut set = AliveSet::all(&roster, id(0));
+        for index in (1..130).step_by(2) {
+            set.remove(Time::ZERO, roster.find(id(index)).expect("it is in the table"));
+        }
+        for key in (0..50).map(|byte| Key::of_digest(&shoal_wire::digest::Digest::Sha256([byte; 32]))) {
+            let even = Homes::rank(key, (0..130).step_by(2).map(id));
+            assert!(set.with(&roster).homes(key).iter().eq(even.iter()));
+        }
+    }
+
+    #[test]
+    fn a_view_settles_after_a_change_and_a_node_alone_waits_for_those_it_joins() {
+        let at = |seconds| Time::ZERO + Duration::from_secs(seconds);
+        let roster = roster(2);
+        let mut set = AliveSet::all(&roster, id(0));
+        assert_eq!(set.with(&roster).settling(at(0)), Settling::Settled, "it begins with what its driver knows");
+        let other = roster.find(id(1)).expect("it is in the table");
+        set.remove(at(1), other);
+        assert_eq!(set.with(&roster).settling(at(1)), Settling::Settled, "there is nobody to differ with");
+        set.note_seeds(at(2));
+        assert_eq!(set.with(&roster).settling(at(4)), Settling::Joining);
+        set.insert(at(4), other);
+        assert_eq!(set.with(&roster).settling(at(6)), Settling::Changed);
+        assert_eq!(set.with(&roster).settling(at(7)), Settling::Settled);
+    }
+}

@@ -299,3 +299,6 @@ impl Members {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

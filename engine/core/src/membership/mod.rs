@@ -7,6 +7,7 @@
 //! | file | idea |
 //! |---|---|
 //! | `members`, `member` | the table, and what makes questions about it cheap |
+//! | `view`, `known` | what others ask of the table; tables that nodes begin with |
 //! | `ring`, `addresses`, `digest` | whom to probe or to pick; who is met where; what anti-entropy compares |
 //! | `update` | which news are believed, and what follows: the table of transitions |
 //! | `defence` | what this node does about news of itself |
@@ -45,6 +46,7 @@ mod suspicion;
 mod sync;
 mod timer;
 mod update;
+mod view;
 
 use std::{collections::VecDeque, net::SocketAddr, sync::Arc, time::Duration};
 
@@ -71,9 +73,7 @@ pub use self::{
     known::KnownMembers,
     stats::{MembershipStats, State},
 };
-use crate::{
-    config::MembershipConfig, event::MemberEvent, outbox, rng::Stream, roster::Roster, time::Time, timers::Timers,
-};
+use crate::{config::MembershipConfig, event::MemberEvent, outbox, rng::Stream, time::Time, timers::Timers};
 
 /// No timer is set again sooner than this, whatever the configuration says: the machine cannot spin.
 const TIMER_MIN: Duration = Duration::from_millis(1);
@@ -283,60 +283,6 @@ impl Membership {
         self.timers.next()
     }
 
-    /// The record of a member that counts as alive (alive or suspected), this node included. O(log members).
-    pub fn alive(&self, id: MemberId) -> Option<Arc<MemberRecord>> {
-        self.members.alive(id).map(|member| member.record())
-    }
-
-    /// All members that count as alive, this node included, ordered by id.
-    pub fn alive_members(&self) -> impl Iterator<Item = Arc<MemberRecord>> {
-        let alive = self.members.after(None).filter(|(_, member)| member.health.counts_as_alive());
-        alive.map(|(_, member)| member.record())
-    }
-
-    /// Number of members that count as alive, this node included; at least 1.
-    pub fn alive_count(&self) -> usize {
-        self.members.alive_count()
-    }
-
-    /// The record of any member that is known, dead and departed ones included.
-    pub fn record(&self, id: MemberId) -> Option<Arc<MemberRecord>> {
-        self.members.get(id).map(|member| member.record())
-    }
-
-    /// How a member stands; absent where it is not known, or no longer.
-    pub fn state(&self, id: MemberId) -> Option<State> {
-        self.members.get(id).map(|member| State::from(member.health))
-    }
-
-    /// Who is met at an address: of several members that claim it, the one with the newest generation.
-    pub fn member_at(&self, address: SocketAddr) -> Option<MemberId> {
-        self.members.at(address)
-    }
-
-    /// Counters and gauges.
-    pub fn stats(&self) -> MembershipStats {
-        MembershipStats {
-            alive: self.members.alive_count(),
-            remembered: self.members.gone_count(),
-            queued_updates: self.broadcasts.len(),
-            updates_dropped: self.broadcasts.dropped(),
-            local_health: self.awareness.score(),
-            ..self.stats.clone()
-        }
-    }
-
-    /// Who the members are. While outputs wait, the table may be ahead of the events among them.
-    pub(crate) fn roster(&self) -> &Roster {
-        self.members.roster()
-    }
-
-    /// Whether the `Up` that has just been polled is about a new generation of a member that counted as alive until
-    /// then: the last one ended without anybody noticing. True once for each.
-    pub(crate) fn take_reborn(&mut self, record: &MemberRecord) -> bool {
-        self.members.take_reborn(record.id(), record.generation)
-    }
-
     fn fire(&mut self, now: Time, timer: Timer) {
         match timer {
             Timer::Probe => self.next_probe(now),
@@ -346,6 +292,7 @@ impl Membership {
             Timer::Suspicion(id) => self.suspicion_expired(now, id),
             Timer::Forget => self.forget_oldest(now),
             Timer::Sync => self.send_digests(now),
+            Timer::Calm => self.judge_calm(now),
             Timer::Reconnect => self.reconnect(now),
             Timer::Seeds => self.contact_seeds(now),
             Timer::Snapshot => self.continue_snapshot(now),

@@ -34,6 +34,12 @@ const HEARSAY_MAX: usize = 256;
 /// While views differ, digests are exchanged again within this time.
 const AGAIN_WITHIN: Duration = Duration::from_secs(5);
 
+/// After members came or went, digests are exchanged when none has done so for this long, up to twice that.
+const CALM: Duration = Duration::from_secs(5);
+
+/// While members come and go all the time, digests are exchanged this often.
+const RESTLESS: Duration = Duration::from_secs(30);
+
 /// A member that came back is synced with within this time.
 const CONTACT_WITHIN: Duration = Duration::from_secs(1);
 
@@ -43,6 +49,8 @@ pub(super) struct Sync {
     partner: Option<MemberId>,
     /// Who was sent digests last.
     asked: Option<MemberId>,
+    /// When the first and the last member came or went since digests were exchanged for that reason.
+    change: Option<(Time, Time)>,
 }
 
 /// How much rarer exchanges are in a cluster of `members` (memberlist's push-pull scale): with their interval constant,
@@ -69,6 +77,34 @@ impl Membership {
             let digests = self.members.digests().to_vec();
             self.send_reliable(partner, ReliableMessage::SyncDigests { digests });
         }
+    }
+
+    /// A member came or went. Gossip misses a few nodes now and then, and in a large cluster the next exchange may be
+    /// minutes away.
+    pub(super) fn note_change(&mut self, now: Time) {
+        if self.config.sync_interval * interval_scale(self.members.alive_count()) <= RESTLESS {
+            return;
+        }
+        let first = self.sync.change.map_or(now, |(first, _)| first);
+        self.sync.change = Some((first, now));
+        if self.timers.get(Timer::Calm).is_none() {
+            self.await_calm(now);
+        }
+    }
+
+    /// Exchanges digests where the view has been calm, or restless for too long.
+    pub(super) fn judge_calm(&mut self, now: Time) {
+        let Some((first, last)) = self.sync.change else { return };
+        if now.since(last) < CALM && now.since(first) < RESTLESS {
+            return self.await_calm(now);
+        }
+        self.sync.change = None;
+        self.send_digests(now);
+    }
+
+    fn await_calm(&mut self, now: Time) {
+        let wait = self.random.between(CALM, CALM * 2);
+        self.set_timer(Timer::Calm, now, wait);
     }
 
     /// Exchanges digests with a member that came back.

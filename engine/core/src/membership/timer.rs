@@ -19,6 +19,8 @@ pub(super) enum Timer {
     Forget,
     /// Exchange digests.
     Sync,
+    /// See whether members still come and go, and exchange digests if not.
+    Calm,
     /// Try to reach a dead member.
     Reconnect,
     /// A seed is due.

@@ -143,6 +143,7 @@ impl Membership {
         });
         let is_up = describes_news || known.is_some_and(|known| !matches!(known.health, Health::Alive));
         let returned = known.is_some_and(|known| !known.health.counts_as_alive());
+        let is_change = known.is_none_or(|known| !known.health.counts_as_alive());
         let was_alone = self.members.is_alone();
         self.enter(id, Arc::clone(record), Health::Alive);
         self.timers.cancel(Timer::Suspicion(id));
@@ -159,6 +160,9 @@ impl Membership {
         }
         if was_alone || (returned && !describes_news) {
             self.sync_soon(now, id);
+        }
+        if is_change {
+            self.note_change(now);
         }
     }
 
@@ -283,6 +287,7 @@ impl Membership {
     ) {
         self.enter(id, record, departure.health(now + remember.max(super::TIMER_MIN)));
         self.emit(departure.event(id));
+        self.note_change(now);
         while self.members.gone_count() > self.config.remembered_max {
             self.forget_first();
         }

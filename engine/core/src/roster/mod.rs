@@ -43,9 +43,19 @@ impl Handle {
     }
 }
 
-impl OrderKey for MemberId {
+/// An id as a number, which compares as the id does, and faster.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+struct IdKey(u128);
+
+impl OrderKey for IdKey {
     fn beginning(&self) -> u64 {
-        u64::from_be_bytes(*self.0.first_chunk().expect("an id has 16 bytes"))
+        u64::try_from(self.0 >> 64).expect("64 bits are left")
+    }
+}
+
+impl From<MemberId> for IdKey {
+    fn from(id: MemberId) -> Self {
+        Self(u128::from_be_bytes(id.0))
     }
 }
 
@@ -62,7 +72,7 @@ pub(crate) struct Roster {
 impl Roster {
     /// The handle of a member that is in the table.
     pub(crate) fn find(&self, id: MemberId) -> Option<Handle> {
-        self.by_id.find(id, |handle| self.id(handle))
+        self.by_id.find(id.into(), |handle| IdKey::from(self.id(handle)))
     }
 
     /// Whose handle it is.
@@ -77,7 +87,7 @@ impl Roster {
 
     /// Members with an id greater than `after`, ordered by id.
     pub(crate) fn after(&self, after: Option<MemberId>) -> impl Iterator<Item = Handle> {
-        self.by_id.after(after, |handle| self.id(handle))
+        self.by_id.after(after.map(IdKey::from), |handle| IdKey::from(self.id(handle)))
     }
 
     /// Adds a member that is not in the table.
@@ -92,7 +102,7 @@ impl Roster {
             Handle::new(self.ids.len() - 1)
         };
         let ids = &self.ids;
-        self.by_id.insert(handle, id, |handle| *ids.get(handle.index()));
+        self.by_id.insert(handle, id.into(), |handle| IdKey::from(*ids.get(handle.index())));
         handle
     }
 
@@ -104,7 +114,7 @@ impl Roster {
     /// Removes a member. Its handle will be another's.
     pub(crate) fn remove(&mut self, handle: Handle) {
         let ids = &self.ids;
-        self.by_id.remove(self.id(handle), |handle| *ids.get(handle.index()));
+        self.by_id.remove(self.id(handle).into(), |handle| IdKey::from(*ids.get(handle.index())));
         self.free.push(handle);
     }
 }

@@ -1,8 +1,7 @@
 //! Handles in the order of their keys: four bytes for each, and some air.
 //!
 //! The keys themselves stay in the table that the handles point into. Keys are hashes, or begin with one, so that they
-//! are spread evenly: a search finds the block among the beginnings of keys, guesses the place in it, and reads the keys
-//! of two or three members. A change moves the handles of one block. Clones share the blocks that neither changes.
+//! are spread evenly: a search guesses the block, then the place in it, and reads the keys of two or three members. A change moves the handles of one block. Clones share what neither changes.
 
 use std::{cmp::Ordering, sync::Arc};
 
@@ -24,7 +23,7 @@ pub(crate) trait OrderKey: Ord + Copy {
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Order {
     /// None is empty. Each with the beginning of its first key.
-    blocks: Vec<(u64, Arc<Block>)>,
+    blocks: Arc<Vec<(u64, Arc<Block>)>>,
 }
 
 #[derive(Clone, Debug)]
@@ -44,8 +43,9 @@ impl Order {
     pub(crate) fn insert<K: OrderKey>(&mut self, handle: Handle, key: K, key_of: impl Fn(Handle) -> K) {
         let Err((block, place)) = self.search(key, &key_of) else { return };
         let is_last = block + 1 >= self.blocks.len();
-        match self.blocks.get_mut(block) {
-            None => self.blocks.push((key.beginning(), Arc::new(Block::of(&[handle])))),
+        let blocks = Arc::make_mut(&mut self.blocks);
+        match blocks.get_mut(block) {
+            None => blocks.push((key.beginning(), Arc::new(Block::of(&[handle])))),
             Some((first, handles)) if (handles.len as usize) < BLOCK => {
                 Arc::make_mut(handles).insert(place, handle);
                 if place == 0 {
@@ -54,7 +54,7 @@ impl Order {
             }
             // What comes in order fills its blocks.
             Some(_) if is_last && place == BLOCK => {
-                self.blocks.push((key.beginning(), Arc::new(Block::of(&[handle]))));
+                blocks.push((key.beginning(), Arc::new(Block::of(&[handle]))));
             }
             Some(_) => {
                 self.split(block, &key_of);
@@ -66,9 +66,10 @@ impl Order {
     /// Takes out the handle of `key`, where it has one.
     pub(crate) fn remove<K: OrderKey>(&mut self, key: K, key_of: impl Fn(Handle) -> K) {
         let Ok((block, place)) = self.search(key, &key_of) else { return };
-        let (first, handles) = &mut self.blocks[block];
+        let blocks = Arc::make_mut(&mut self.blocks);
+        let (first, handles) = &mut blocks[block];
         if handles.len == 1 {
-            self.blocks.remove(block);
+            blocks.remove(block);
             return;
         }
         let handles = Arc::make_mut(handles);
@@ -94,16 +95,18 @@ impl Order {
     /// Block of `key` and its place there, or those where it belongs.
     fn search<K: OrderKey>(&self, key: K, key_of: impl Fn(Handle) -> K) -> Result<(usize, usize), (usize, usize)> {
         let beginning = key.beginning();
-        let after = self.blocks.partition_point(|(first, block)| match first.cmp(&beginning) {
-            Ordering::Equal => key_of(block.handles()[0]) <= key,
-            order => order == Ordering::Less,
-        });
+        let begins_later = |block: usize| {
+            let (first, handles) = &self.blocks[block];
+            let is_later = *first > beginning || (*first == beginning && key_of(handles.handles()[0]) > key);
+            if is_later { Ordering::Greater } else { Ordering::Less }
+        };
+        let blocks = self.blocks.len();
+        let (Ok(after) | Err(after)) = search_from(guess(beginning, u64::MAX, blocks), blocks, begins_later);
         let Some(block) = after.checked_sub(1) else { return Err((0, 0)) };
         let (first, handles) = (self.blocks[block].0, self.blocks[block].1.handles());
         let end = self.blocks.get(after).map_or(u64::MAX, |&(next, _)| next);
-        let guess = (beginning - first) as f64 / ((end - first) as f64).max(1.0) * handles.len() as f64;
-        #[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss)] // It lies within the block.
-        let place = search_from(guess as usize, handles.len(), |place| key_of(handles[place]).cmp(&key));
+        let guess = guess(beginning - first, end - first, handles.len());
+        let place = search_from(guess, handles.len(), |place| key_of(handles[place]).cmp(&key));
         place.map(|place| (block, place)).map_err(|place| (block, place))
     }
 
@@ -113,8 +116,9 @@ impl Order {
         let (lower, upper) = handles.split_at(handles.len() / 2);
         let (lower, upper) = (Block::of(lower), Block::of(upper));
         let first = key_of(upper.handles()[0]).beginning();
-        self.blocks[block].1 = Arc::new(lower);
-        self.blocks.insert(block + 1, (first, Arc::new(upper)));
+        let blocks = Arc::make_mut(&mut self.blocks);
+        blocks[block].1 = Arc::new(lower);
+        blocks.insert(block + 1, (first, Arc::new(upper)));
     }
 }
 
@@ -143,6 +147,12 @@ impl Block {
         self.handles.copy_within(place + 1..len, place);
         self.len -= 1;
     }
+}
+
+/// Where among `len` evenly spread things one at `part` of `whole` may be.
+#[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss)] // It lies among them, or just behind.
+fn guess(part: u64, whole: u64, len: usize) -> usize {
+    (part as f64 / (whole as f64).max(1.0) * len as f64) as usize
 }
 
 /// Searches `len` sorted things from a guess outwards, in growing steps and then by halves. `compare` says how a thing
@@ -280,7 +290,8 @@ mod tests {
         let key_of = |handle: Handle| pair.keys[handle.index()];
         assert_eq!(before.find((5 << 40, 0), key_of), Some(Handle::new(5)));
         assert_eq!(pair.order.find((5 << 40, 0), key_of), None);
-        let shared = before.blocks.iter().zip(&pair.order.blocks).filter(|(one, other)| Arc::ptr_eq(&one.1, &other.1));
+        let shared =
+            before.blocks.iter().zip(pair.order.blocks.iter()).filter(|(one, other)| Arc::ptr_eq(&one.1, &other.1));
         assert_eq!(shared.count(), 9);
     }
 

@@ -1,7 +1,8 @@
 //! A vector in pages that clones share until one of them writes.
 //!
-//! A clone costs a counter for each page, a write into a shared page copies that page alone. Growing copies nothing and
-//! leaves at most one page partly empty, so that the memory is that of the values.
+//! A clone costs next to nothing. The first write after it copies the list of pages, eight bytes for each, and each first
+//! write into a page that page. Growing copies nothing else and leaves at most one page partly empty, so that the memory
+//! is that of the values. What many clones share stays in the processor's caches when it turns from one to the other.
 
 use std::sync::Arc;
 
@@ -12,13 +13,13 @@ const PAGE: usize = 64;
 #[derive(Clone, Debug)]
 pub(crate) struct Paged<T> {
     /// Each is full but the last, whose values beyond `len` are copies of others.
-    pages: Vec<Arc<[T; PAGE]>>,
+    pages: Arc<Vec<Arc<[T; PAGE]>>>,
     len: usize,
 }
 
 impl<T> Default for Paged<T> {
     fn default() -> Self {
-        Self { pages: Vec::new(), len: 0 }
+        Self { pages: Arc::default(), len: 0 }
     }
 }
 
@@ -46,13 +47,14 @@ impl<T: Clone> Paged<T> {
     /// Writes the value at `index`.
     pub(crate) fn set(&mut self, index: usize, value: T) {
         assert!(index < self.len, "value {index} of {}", self.len);
-        Arc::make_mut(&mut self.pages[index / PAGE])[index % PAGE] = value;
+        let pages = Arc::make_mut(&mut self.pages);
+        Arc::make_mut(&mut pages[index / PAGE])[index % PAGE] = value;
     }
 
     /// Adds a value behind the last one.
     pub(crate) fn push(&mut self, value: T) {
         if self.len == self.pages.len() * PAGE {
-            self.pages.push(Arc::new(std::array::from_fn(|_| value.clone())));
+            Arc::make_mut(&mut self.pages).push(Arc::new(std::array::from_fn(|_| value.clone())));
             self.len += 1;
         } else {
             self.len += 1;
@@ -77,7 +79,7 @@ impl<T: Clone> Paged<T> {
             self.set(index, moved);
         }
         self.len = last;
-        self.pages.truncate(last.div_ceil(PAGE));
+        Arc::make_mut(&mut self.pages).truncate(last.div_ceil(PAGE));
     }
 }
 
@@ -130,7 +132,8 @@ mod tests {
         copy.push(99);
         assert_eq!((*original.get(PAGE + 1), *copy.get(PAGE + 1)), (PAGE + 1, 0));
         assert_eq!((original.len(), copy.len()), (4 * PAGE, 4 * PAGE + 1));
-        let shared = original.pages.iter().zip(&copy.pages).filter(|(one, other)| Arc::ptr_eq(one, other)).count();
+        let shared =
+            original.pages.iter().zip(copy.pages.iter()).filter(|(one, other)| Arc::ptr_eq(one, other)).count();
         assert_eq!(shared, 3);
     }
 

@@ -5,10 +5,13 @@
 mod beliefs;
 mod bounds;
 mod cluster;
+mod crowd;
 mod defence;
 mod joins;
+mod known;
 mod network;
 mod probes;
 mod repair;
+mod scale;
 mod subject;
 mod suspicion;

@@ -88,3 +88,48 @@ fn digests_that_did_not_arrive_are_sent_again_soon() {
     subject.membership.handle_unreachable(subject.now, first.unwrap());
     assert!(digests_to(&subject.run_answered(ms(5000))).is_some(), "well before the interval of 30 s");
 }
+
+/// Seconds at which the subject sends digests, while members come every `comes_each` seconds until second `until`.
+fn exchanges(subject: &mut Subject, until: u16, comes_each: u16, seconds: u16) -> Vec<u16> {
+    let mut at = Vec::new();
+    for second in 0..seconds {
+        if second < until && second % comes_each == 0 {
+            subject.hear(1, MemberUpdate::Record(Arc::new(record(1000 + second, GENERATION))));
+        }
+        let done = subject.run_answered(ms(1000));
+        let is_exchange = |(_, message): &(_, ReliableMessage)| matches!(message, ReliableMessage::SyncDigests { .. });
+        at.extend(done.reliable.iter().filter(|message| is_exchange(message)).map(|_| second));
+    }
+    at
+}
+
+/// A subject whose usual exchanges are hours apart.
+fn patient() -> Subject {
+    let mut subject =
+        Subject::with(MembershipConfig { sync_interval: Duration::from_hours(10), ..MembershipConfig::default() });
+    for number in 1..=40 {
+        subject.hear(1, MemberUpdate::Record(Arc::new(record(number, GENERATION))));
+    }
+    subject.run_answered(Duration::from_mins(2));
+    subject
+}
+
+#[test]
+fn when_it_is_calm_again_after_members_came_or_went_digests_are_exchanged_once() {
+    let mut subject = patient();
+    assert_eq!(exchanges(&mut subject, 0, 1, 300), [0; 0], "nobody came");
+    let after_one = exchanges(&mut subject, 1, 1, 300);
+    assert!(matches!(after_one[..], [5..=10]), "{after_one:?}");
+    subject.hear(1, MemberUpdate::Left { id: id(7), life: life_of(0) });
+    let after_departure = exchanges(&mut subject, 0, 1, 300);
+    assert!(matches!(after_departure[..], [5..=10]), "{after_departure:?}");
+}
+
+#[test]
+fn while_members_come_all_the_time_digests_are_exchanged_each_half_a_minute() {
+    let mut subject = patient();
+    let during = exchanges(&mut subject, 300, 2, 300);
+    let gaps: Vec<_> = during.windows(2).map(|pair| pair[1] - pair[0]).collect();
+    assert!((7..=10).contains(&during.len()), "{during:?}");
+    assert!(gaps.iter().all(|gap| (29..=42).contains(gap)), "{during:?}");
+}
