@@ -7,8 +7,8 @@ use shoal_wire::member::MemberRecord;
 use super::{member::Health, members::Members};
 
 /// Members of a cluster that is known already, prepared once for all nodes of a process: each gets a clone of the table,
-/// and clones share what neither of them changes. Of 10,000 members a node takes 17 kB at first, and 110 kB when it has
-/// probed most of them, where one that joined takes 480 kB.
+/// and clones share what neither of them changes. Of 10,000 members a node takes 14 kB at first, and 100 kB when it has
+/// probed 2,000 of them, where one that joined takes 475 kB.
 #[derive(Clone, Debug)]
 pub struct KnownMembers(pub(super) Members);
 
