@@ -1,6 +1,6 @@
 //! Identifiers: of members, leases, queries, hashes and signatures.
 
-use std::fmt;
+use std::{cmp::Ordering, fmt};
 
 use serde::{Deserialize, Serialize};
 
@@ -8,8 +8,21 @@ use serde::{Deserialize, Serialize};
 ///
 /// It is derived, never chosen, so that a TLS certificate, a gossip record and a piece's voucher that name the same
 /// member can be checked against each other without further trust.
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct MemberId(pub [u8; 16]);
+
+impl Ord for MemberId {
+    /// The order of the bytes, compared as one number: ids are looked up for every message.
+    fn cmp(&self, other: &Self) -> Ordering {
+        u128::from_be_bytes(self.0).cmp(&u128::from_be_bytes(other.0))
+    }
+}
+
+impl PartialOrd for MemberId {
+    fn partial_cmp(&self, other: &Self) -> Option<Ordering> {
+        Some(self.cmp(other))
+    }
+}
 
 impl MemberId {
     /// The identity that belongs to `key`.

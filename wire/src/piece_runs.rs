@@ -3,6 +3,7 @@
 use std::ops::Range;
 
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de::Error as _};
+use smallvec::SmallVec;
 
 use crate::{
     bounded::List,
@@ -18,8 +19,11 @@ use crate::{
 pub struct PieceRuns {
     /// Alternately how many pieces are skipped and how many follow. Even in number; only the first may be 0; the sum is
     /// at most [`PIECES_MAX`].
-    lengths: Vec<u32>,
+    lengths: Lengths,
 }
+
+/// One or two runs, as nearly all changes have, need no memory of their own.
+type Lengths = SmallVec<[u32; 4]>;
 
 impl PieceRuns {
     /// The runs of `pieces`, which ascend and lie below [`PIECES_MAX`].
@@ -27,7 +31,7 @@ impl PieceRuns {
     /// # Panics
     /// Where they do not.
     pub fn from_ascending(pieces: impl IntoIterator<Item = PieceIndex>) -> Self {
-        let mut lengths: Vec<u32> = Vec::new();
+        let mut lengths = Lengths::new();
         let mut end = 0;
         for PieceIndex(piece) in pieces {
             assert!(piece >= end && piece < PIECES_MAX, "pieces ascend and belong to a blob");
@@ -92,6 +96,6 @@ impl<'de> Deserialize<'de> for PieceRuns {
         if !lengths.len().is_multiple_of(2) || empty_run || end.is_none_or(|end| end > PIECES_MAX) {
             return Err(D::Error::custom("piece runs that are empty, odd in number or past the largest blob"));
         }
-        Ok(Self { lengths })
+        Ok(Self { lengths: lengths.into() })
     }
 }

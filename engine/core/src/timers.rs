@@ -12,11 +12,13 @@ use crate::time::Time;
 pub(crate) struct Timers<K> {
     by_key: BTreeMap<K, Time>,
     by_time: BTreeSet<(Time, K)>,
+    /// The earliest deadline: it is asked for after every input.
+    next: Option<Time>,
 }
 
 impl<K> Default for Timers<K> {
     fn default() -> Self {
-        Self { by_key: BTreeMap::new(), by_time: BTreeSet::new() }
+        Self { by_key: BTreeMap::new(), by_time: BTreeSet::new(), next: None }
     }
 }
 
@@ -30,6 +32,7 @@ impl<K: Ord + Copy> Timers<K> {
             self.by_time.remove(&(previous, key));
         }
         self.by_time.insert((at, key));
+        self.note_next();
     }
 
     /// Sets the deadline of `key` unless it has an earlier one.
@@ -43,6 +46,7 @@ impl<K: Ord + Copy> Timers<K> {
     pub(crate) fn cancel(&mut self, key: K) {
         if let Some(at) = self.by_key.remove(&key) {
             self.by_time.remove(&(at, key));
+            self.note_next();
         }
     }
 
@@ -65,7 +69,7 @@ impl<K: Ord + Copy> Timers<K> {
 
     /// The earliest deadline.
     pub(crate) fn next(&self) -> Option<Time> {
-        self.by_time.first().map(|&(at, _)| at)
+        self.next
     }
 
     /// Removes and returns a key whose deadline is not after `now`, the earliest first.
@@ -76,7 +80,12 @@ impl<K: Ord + Copy> Timers<K> {
         }
         self.by_time.pop_first();
         self.by_key.remove(&key);
+        self.note_next();
         Some(key)
+    }
+
+    fn note_next(&mut self) {
+        self.next = self.by_time.first().map(|&(at, _)| at);
     }
 }
 

@@ -78,6 +78,8 @@ struct Run<'a> {
     goods: Goods,
     tracks: Tracks,
     arrivals: Arrivals,
+    /// For when the world was last asked to tell the time.
+    alarm_at: Nanos,
     /// Faults to come, in the order of the file.
     pending: Vec<Fault>,
     /// The share at which the next of them is due.
@@ -107,6 +109,7 @@ impl<'a> Run<'a> {
             goods,
             tracks,
             arrivals: Arrivals::new(scenario.waves()),
+            alarm_at: Nanos::ZERO,
             pending: scenario.faults.clone(),
             next_fault: 0.0,
             happened: Vec::new(),
@@ -124,9 +127,9 @@ impl<'a> Run<'a> {
         let limit = self.start.after(limit + SLACK_S);
         let mut reported = 0;
         loop {
+            self.hear();
             self.inflict_what_is_due();
             self.begin_those_that_are_due();
-            self.hear();
             if self.arrivals.is_over() && self.tracks.at_work() == 0 {
                 return;
             }
@@ -165,7 +168,8 @@ impl<'a> Run<'a> {
             let pull = Pull::begin(&mut self.world, &self.goods, node);
             self.tracks.begin(node, now, self.start, pull);
         }
-        if let Some(at) = self.arrivals.next_at() {
+        if let Some(at) = self.arrivals.next_at().filter(|at| *at != self.alarm_at) {
+            self.alarm_at = at;
             self.world.alarm(at, 0);
         }
     }

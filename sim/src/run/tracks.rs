@@ -69,7 +69,7 @@ impl Tracks {
     /// A node has everything.
     pub(super) fn finish(&mut self, node: u32, now: Nanos) {
         let track = &mut self.nodes[node as usize];
-        if self.done < self.pulls && track.pull.is_some() {
+        if track.pull.is_some() {
             track.outcome.done_s = Some(now.seconds_since(track.started));
             self.done += 1;
             self.end(node, End::Done);

@@ -2,9 +2,10 @@
 
 use shoal_core::event::{HeldLease, Input, TransferFailure, TransferId};
 use shoal_wire::{
-    control::{NameOutcome, UpstreamFailure},
+    control::{Load, NameOutcome, UpstreamFailure},
     geometry::PieceIndex,
     ids::QueryId,
+    piece_map::PieceRuns,
     transfer::Urgency,
 };
 
@@ -19,14 +20,17 @@ pub(super) struct Part {
     pub(super) piece: PieceIndex,
 }
 
-/// One thing that happens, planned for a time. Most are messages to nodes, which are the largest.
-#[expect(clippy::large_enum_variant, reason = "nearly all events are of the largest kind")]
+/// One thing that happens, planned for a time. Small, because tens of thousands are planned at any time.
 #[derive(Debug)]
 pub(super) enum Event {
     /// A node's timer fires.
     Wake { node: u32 },
     /// Something reaches a node.
-    Input { node: u32, input: Input },
+    Input { node: u32, input: Box<Input> },
+    /// A neighbour's news of pieces: most of all events, so it takes little room.
+    Have { node: u32, from: u32, blob: BlobId, pieces: PieceRuns, load: Load },
+    /// A peer's word that it has room.
+    SlotFree { node: u32, from: u32, load: Load },
     /// A piece request reaches its uploader.
     Asked { uploader: u32, requester: u32, transfer: TransferId, part: Part, urgency: Urgency },
     /// The uploader learns that a request is given up.
@@ -34,7 +38,7 @@ pub(super) enum Event {
     /// A refusal reaches the node that asked.
     Refused { node: u32, transfer: TransferId, failure: TransferFailure },
     /// A piece from a peer is gathered, verified and written.
-    Received { requester: u32, uploader: u32, transfer: TransferId, part: Part },
+    Received { requester: u32, uploader: u32, transfer: TransferId, part: Part, is_damaged: bool },
     /// Transfers under way to a node are looked at.
     Progress { node: u32 },
     /// A connection's window has grown.
@@ -51,6 +55,13 @@ pub(super) enum Event {
     Digested { node: u32, blob: BlobId },
     /// What the runner asked to be told.
     Alarm { token: u64 },
+}
+
+impl Event {
+    /// Something reaches a node.
+    pub(super) fn input(node: u32, input: Input) -> Self {
+        Self::Input { node, input: Box::new(input) }
+    }
 }
 
 /// What whoever runs the world hears of.

@@ -35,7 +35,7 @@ impl World {
         }
     }
 
-    /// A connection is lost: transfers end, uploads end, and messages may not have arrived.
+    /// A connection is lost, as `node` notices; so does its peer, if it lives.
     pub(super) fn lost(&mut self, node: u32, peer: u32) {
         if !self.disconnect(node, peer) {
             return;
@@ -43,6 +43,12 @@ impl World {
         for (from, to) in [(node, peer), (peer, node)] {
             self.silence(from, to);
         }
+        self.lose(node, peer);
+        self.lose(peer, node);
+    }
+
+    /// Transfers from the peer and uploads to it end, and messages may not have arrived.
+    fn lose(&mut self, node: u32, peer: u32) {
         let member = &mut self.members[node as usize];
         let of_peer = member.transfers.iter().filter(|open| open.uploader == peer).map(|open| open.id);
         let transfers: SmallVec<[TransferId; 8]> = of_peer.collect();

@@ -19,8 +19,10 @@ use crate::{
 pub(super) struct Member {
     pub(super) node: Node,
     pub(super) is_up: bool,
-    /// Whether it damages what it serves.
+    /// Whether it damages what it serves, because its disk turns bits.
     pub(super) is_corrupt: bool,
+    /// Of such a node: pieces in the order in which they were stored, and the bytes that were stored with each and before.
+    pub(super) written: Vec<(Part, u64)>,
     pub(super) zone: u32,
     pub(super) links: NodeLinks,
     pub(super) random: Stream,
@@ -140,6 +142,23 @@ impl Member {
 
     pub(super) fn fetch_mut(&mut self, lease: HeldLease) -> Option<&mut Fetch> {
         self.fetches.iter_mut().find(|fetch| fetch.lease == lease)
+    }
+
+    /// Whether a piece that it serves now is damaged: read from a disk that turns bits, and not from memory.
+    pub(super) fn damages(&self, part: Part, memory_bytes: u64) -> bool {
+        if !self.is_corrupt {
+            return false;
+        }
+        let is_complete = self.stored(part.blob).is_some_and(|stored| stored.is_verified);
+        let total = self.written.last().map_or(0, |(_, total)| *total);
+        let written = self.written.iter().find(|(written, _)| *written == part);
+        is_complete || written.is_none_or(|(_, until_then)| total - until_then >= memory_bytes)
+    }
+
+    /// Notes what its disk turns bits of.
+    pub(super) fn write(&mut self, part: Part, bytes: u64) {
+        let before = self.written.last().map_or(0, |(_, total)| *total);
+        self.written.push((part, before + bytes));
     }
 
     /// Takes a transfer off the books; `None` where it is given up already.

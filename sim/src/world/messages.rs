@@ -4,9 +4,14 @@
 use std::net::SocketAddr;
 
 use shoal_core::event::{Input, MemberEvent};
-use shoal_wire::{control::ControlMessage, gossip::GossipPacket, ids::MemberId};
+use shoal_wire::{
+    control::{ControlMessage, Load},
+    gossip::GossipPacket,
+    ids::MemberId,
+    piece_map::PieceRuns,
+};
 
-use super::{Event, FIRST_ADDRESS, World, address};
+use super::{BlobId, Event, FIRST_ADDRESS, World, address};
 
 /// What was said by all nodes.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -34,7 +39,7 @@ impl World {
         self.members[target as usize].counters.control_down_bytes += u64::from(bytes);
         let at = self.now + self.one_way(node, target, bytes);
         let input = Input::Gossip { from: address(node), packet };
-        self.schedule.push(at, Event::Input { node: target, input });
+        self.schedule.push(at, Event::input(target, input));
     }
 
     pub(super) fn send_control(&mut self, node: u32, to: MemberId, message: ControlMessage, bytes: u32) {
@@ -44,8 +49,26 @@ impl World {
         self.members[node as usize].counters.control_up_bytes += u64::from(bytes);
         let Some(at) = self.arrival(node, target, bytes) else { return };
         self.members[target as usize].counters.control_down_bytes += u64::from(bytes);
-        let input = Input::Control { from: self.ids.id(node), message };
-        self.schedule.push(at, Event::Input { node: target, input });
+        let event = match message {
+            ControlMessage::Have { digest, pieces, load } => {
+                let Some(blob) = self.blob_of(&digest) else { return };
+                Event::Have { node: target, from: node, blob, pieces, load }
+            }
+            ControlMessage::SlotFree { load } => Event::SlotFree { node: target, from: node, load },
+            message => Event::input(target, Input::Control { from: self.ids.id(node), message }),
+        };
+        self.schedule.push(at, event);
+    }
+
+    /// A neighbour's news arrive.
+    pub(super) fn hear_of_pieces(&mut self, node: u32, from: u32, blob: BlobId, pieces: PieceRuns, load: Load) {
+        let message = ControlMessage::Have { digest: self.digest(blob), pieces, load };
+        self.input(node, Input::Control { from: self.ids.id(from), message });
+    }
+
+    /// A peer has room.
+    pub(super) fn hear_of_slot(&mut self, node: u32, from: u32, load: Load) {
+        self.input(node, Input::Control { from: self.ids.id(from), message: ControlMessage::SlotFree { load } });
     }
 
     /// A node's view of another changes: it closes the connection to one that it takes for gone.

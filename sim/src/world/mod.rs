@@ -18,6 +18,8 @@ mod pairs;
 mod schedule;
 pub mod setting;
 mod store;
+#[cfg(test)]
+mod tests;
 mod trace;
 mod transfers;
 mod upstream;
@@ -194,14 +196,16 @@ impl World {
     fn happen(&mut self, event: Event) {
         match event {
             Event::Wake { node } => self.wake(node),
-            Event::Input { node, input } => self.input(node, input),
+            Event::Input { node, input } => self.input(node, *input),
+            Event::Have { node, from, blob, pieces, load } => self.hear_of_pieces(node, from, blob, pieces, load),
+            Event::SlotFree { node, from, load } => self.hear_of_slot(node, from, load),
             Event::Asked { uploader, requester, transfer, part, urgency } => {
                 self.asked(uploader, requester, transfer, part, urgency);
             }
             Event::GivenUp { uploader, requester, transfer } => self.given_up(uploader, requester, transfer),
             Event::Refused { node, transfer, failure } => self.refused(node, transfer, failure),
-            Event::Received { requester, uploader, transfer, part } if self.is_up(requester) => {
-                self.received(requester, uploader, transfer, part);
+            Event::Received { requester, uploader, transfer, part, is_damaged } if self.is_up(requester) => {
+                self.received(requester, uploader, transfer, part, is_damaged);
             }
             Event::Progress { node } if self.is_up(node) => self.progress(node),
             Event::Widened { pair, direction } => self.widen(pair, direction),
@@ -345,6 +349,7 @@ fn member(setting: &Setting, network: &mut Network, number: u32, node: Node) -> 
         node,
         is_up: true,
         is_corrupt: false,
+        written: Vec::new(),
         zone: of_node.zone,
         links,
         random: Stream::new(setting.seed, &format!("paths of node {number}")),

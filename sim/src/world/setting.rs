@@ -139,6 +139,9 @@ pub struct CostSetting {
     pub verify_bytes_per_s: f64,
     /// Bytes per second of the digest of the whole, which runs along the prefix.
     pub digest_bytes_per_s: f64,
+    /// Bytes of recently stored pieces that a node serves from memory, where a damaged disk does not reach them, until the
+    /// blob is complete.
+    pub memory_bytes: u64,
     /// Bytes per second that a node's processor moves, in and out together, if that is to count.
     pub cpu_bytes_per_s: Option<f64>,
     /// Bytes per second that a node's disk takes, if that is to count.
@@ -153,6 +156,7 @@ impl Default for CostSetting {
             verify_time: Duration::from_micros(200),
             verify_bytes_per_s: 1e9,
             digest_bytes_per_s: 2e9,
+            memory_bytes: 80 << 20,
             cpu_bytes_per_s: None,
             disk_bytes_per_s: None,
             hanging: 0.0,

@@ -89,6 +89,9 @@ impl World {
         let now = self.now;
         let bytes = geometry.len(part.piece);
         let member = &mut self.members[node as usize];
+        if member.is_corrupt {
+            member.write(part, bytes);
+        }
         let Some(stored) = member.stored_mut(part.blob) else { return };
         if !stored.have.insert(part.piece) {
             member.counters.duplicate_bytes += bytes;

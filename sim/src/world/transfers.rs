@@ -242,17 +242,26 @@ impl World {
         self.count_received(from, to, whole(bytes));
         let arrives = self.now + self.latency(from);
         let stored = arrives + self.verifying(bytes);
-        self.schedule.push(stored, Event::Received { requester: to, uploader: from, transfer, part });
+        let is_damaged = self.members[from as usize].damages(part, self.setting.costs.memory_bytes);
+        let received = Event::Received { requester: to, uploader: from, transfer, part, is_damaged };
+        self.schedule.push(stored, received);
         // A slot is free when the peer has acknowledged everything.
         let acknowledged = arrives + self.one_way(to, from, 0);
-        self.schedule.push(acknowledged, Event::Input { node: from, input: Input::UploadEnded { upload: id } });
+        self.schedule.push(acknowledged, Event::input(from, Input::UploadEnded { upload: id }));
     }
 
     /// A piece is gathered and verified.
-    pub(super) fn received(&mut self, requester: u32, uploader: u32, transfer: TransferId, part: Part) {
+    pub(super) fn received(
+        &mut self,
+        requester: u32,
+        uploader: u32,
+        transfer: TransferId,
+        part: Part,
+        is_damaged: bool,
+    ) {
         let bytes = whole(self.bytes_of(part));
         let is_open = self.members[requester as usize].close(transfer).is_some();
-        if self.members[uploader as usize].is_corrupt {
+        if is_damaged {
             self.members[requester as usize].counters.corrupt_bytes += bytes;
             if is_open {
                 self.input(requester, Input::PieceFailed { transfer, failure: TransferFailure::Corrupt });

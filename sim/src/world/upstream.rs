@@ -64,7 +64,7 @@ impl World {
         let outcome = self.describe(name);
         let answers = self.upstream_round_trip(node) + self.setting.upstream.answer_time;
         let input = Input::UpstreamSaid { lookup, outcome };
-        self.schedule.push(self.now + answers, Event::Input { node, input });
+        self.schedule.push(self.now + answers, Event::input(node, input));
     }
 
     fn describe(&self, name: &Name) -> NameOutcome {
@@ -224,7 +224,7 @@ impl World {
         let Some(place) = fetches.iter().position(is_over) else { return };
         let fetch = fetches.swap_remove(place);
         let (digest, result) = (self.blobs[fetch.blob.0 as usize].digest, fetch.result.unwrap_or(Ok(())));
-        self.schedule.push(self.now, Event::Input { node, input: Input::LeaseEnded { lease, digest, result } });
+        self.schedule.push(self.now, Event::input(node, Input::LeaseEnded { lease, digest, result }));
     }
 
     /// Nothing more comes for a lease.

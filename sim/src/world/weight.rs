@@ -58,7 +58,7 @@ mod tests {
     fn counted_bytes_are_those_of_the_codec() {
         let load = Load { active: 5, queued: 1 };
         let digest = Digest::Sha256([7; 32]);
-        let sets: [&[u32]; 5] = [&[0], &[3, 4, 5, 9], &[300, 301], &[0, 2, 4, 6, 8, 70_000], &[]];
+        let sets: [&[u32]; 5] = [&[0], &[3, 4, 5, 9], &[300, 301], &[0, 2, 4, 6, 8, 7000], &[]];
         let have = |pieces: &[u32], digest| {
             let pieces = PieceRuns::from_ascending(pieces.iter().map(|piece| PieceIndex(*piece)));
             ControlMessage::Have { digest, pieces, load }

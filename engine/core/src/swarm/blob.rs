@@ -32,6 +32,8 @@ pub(super) struct Blob {
     availability: Vec<u16>,
     /// How many of them are in this node's zone.
     near_availability: Vec<u16>,
+    /// Pieces that any neighbour has.
+    offered: PieceMap,
     pub(super) crossing: Crossing,
     pub(super) announcer: Announcer,
     /// Pieces stored since neighbours were told last.
@@ -101,6 +103,7 @@ impl Blob {
             neighbours: BTreeMap::new(),
             availability: vec![0; pieces as usize],
             near_availability: vec![0; pieces as usize],
+            offered: PieceMap::empty(pieces),
             crossing: Crossing::default(),
             announcer,
             untold: Vec::new(),
@@ -136,6 +139,7 @@ impl Blob {
 
     fn count(&mut self, now: Time, piece: PieceIndex, is_near: bool) {
         self.availability[piece.0 as usize] += 1;
+        self.offered.insert(piece);
         if is_near {
             self.near_availability[piece.0 as usize] += 1;
         } else {
@@ -145,7 +149,26 @@ impl Blob {
 
     fn discount(&mut self, piece: PieceIndex, is_near: bool) {
         self.availability[piece.0 as usize] -= 1;
+        if self.availability[piece.0 as usize] == 0 {
+            self.offered.remove(piece);
+        }
         self.near_availability[piece.0 as usize] -= u16::from(is_near);
+    }
+
+    /// 64 pieces at once: which are missing here and not on their way.
+    pub(super) fn missing(&self, word: usize) -> u64 {
+        !(self.have.words()[word] | self.requested.words()[word] | self.leased.words()[word])
+    }
+
+    /// Whether any neighbour, busy or not, has a piece that is missing here and not on its way.
+    pub(super) fn lacks_what_neighbours_have(&self) -> bool {
+        self.offered.words().iter().enumerate().any(|(word, offered)| offered & self.missing(word) != 0)
+    }
+
+    /// Whether a neighbour other than `not_from`, busy or not, has `piece`.
+    pub(super) fn is_to_be_had(&self, piece: PieceIndex, not_from: MemberId) -> bool {
+        let is_with_it = self.neighbours.get(&not_from).is_some_and(|neighbour| neighbour.have.has(piece));
+        self.availability(piece) > u16::from(is_with_it)
     }
 
     /// Notes a stored piece; says whether it is new.
@@ -201,16 +224,20 @@ impl Blob {
 
     /// Adds pieces that a neighbour got. One that is not known is no neighbour yet: its greeting follows.
     pub(super) fn extend_neighbour(&mut self, now: Time, id: MemberId, pieces: &PieceRuns) {
-        let Some(mut neighbour) = self.neighbours.remove(&id) else { return };
-        let geometry = self.geometry;
-        for piece in pieces.iter().take_while(|&piece| geometry.contains(piece)) {
+        let Some(neighbour) = self.neighbours.get_mut(&id) else { return };
+        for piece in pieces.iter().take_while(|&piece| self.geometry.contains(piece)) {
             if neighbour.have.insert(piece) {
-                self.count(now, piece, neighbour.is_near);
+                self.availability[piece.0 as usize] += 1;
+                self.offered.insert(piece);
+                if neighbour.is_near {
+                    self.near_availability[piece.0 as usize] += 1;
+                } else {
+                    self.crossing.note_far(now, piece);
+                }
             }
         }
         neighbour.wants &= !neighbour.have.is_full();
         neighbour.heard_at = now;
-        self.neighbours.insert(id, neighbour);
     }
 
     /// A neighbour turned out not to have a piece.

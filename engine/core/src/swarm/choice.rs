@@ -12,7 +12,7 @@ use smallvec::SmallVec;
 
 use super::{
     blob::{Blob, Neighbour},
-    peer::Peers,
+    peer::{Peer, Peers},
 };
 use crate::{config::SwarmConfig, rng::Stream, time::Time};
 
@@ -25,7 +25,23 @@ pub(super) struct Choice {
 }
 
 /// Neighbours of a blob.
-type Neighbours<'a> = SmallVec<[(MemberId, &'a Neighbour); 32]>;
+type Neighbours<'a> = SmallVec<[Candidate<'a>; 32]>;
+
+/// A neighbour, and what is known about it whatever the blob.
+#[derive(Clone, Copy)]
+struct Candidate<'a> {
+    id: MemberId,
+    neighbour: &'a Neighbour,
+    /// From when on it may be asked.
+    free_at: Time,
+    peer: Option<&'a Peer>,
+}
+
+impl Candidate<'_> {
+    fn has(&self, piece: PieceIndex) -> bool {
+        self.neighbour.have.has(piece)
+    }
+}
 
 /// The neighbours of a blob that may be asked now.
 struct Reach<'a> {
@@ -47,10 +63,10 @@ pub(super) struct Chooser<'a> {
     pub(super) patience: Duration,
 }
 
-impl Chooser<'_> {
+impl<'a> Chooser<'a> {
     /// The next request for `blob`, or `None` where nothing is to be had now. `may_cross` says whether there is room for
     /// one more request to another zone.
-    pub(super) fn choose(&mut self, blob: &Blob, may_cross: bool) -> Option<Choice> {
+    pub(super) fn choose(&mut self, blob: &'a Blob, may_cross: bool) -> Option<Choice> {
         let reach = self.reach(blob);
         if reach.near.is_empty() && reach.far.is_empty() {
             return None;
@@ -72,37 +88,43 @@ impl Chooser<'_> {
     }
 
     /// The first piece, where it is missing and to be had: readers have nothing before it.
-    fn first_piece(&self, blob: &Blob, reach: &Reach<'_>) -> Option<PieceIndex> {
+    fn first_piece(&self, blob: &Blob, reach: &Reach<'a>) -> Option<PieceIndex> {
         let first = PieceIndex(0);
         (is_missing(blob, first) && self.sources(blob, reach, first).next().is_some()).then_some(first)
     }
 
     /// A second source for a piece that `not_from` is slow to deliver.
-    pub(super) fn another_source(&mut self, blob: &Blob, piece: PieceIndex, not_from: MemberId) -> Option<MemberId> {
+    pub(super) fn another_source(&mut self, blob: &'a Blob, piece: PieceIndex, not_from: MemberId) -> Option<MemberId> {
+        if !blob.is_to_be_had(piece, not_from) {
+            return None;
+        }
         let reach = self.reach(blob);
         self.source(blob, &reach, piece, Some(not_from))
     }
 
     /// Neighbours that may be asked now. Requests are spread: one for each peer, more where peers are few.
-    fn reach<'b>(&self, blob: &'b Blob) -> Reach<'b> {
-        let able = |id: MemberId| self.peers.get(id).is_none_or(|peer| peer.is_usable(self.now));
+    fn reach(&self, blob: &'a Blob) -> Reach<'a> {
         let with_pieces = blob.neighbours.iter().filter(|(_, neighbour)| !neighbour.have.is_empty());
-        let with_pieces = with_pieces.map(|(&id, neighbour)| (id, neighbour));
-        let mut usable: Neighbours<'b> = with_pieces.clone().filter(|(id, _)| able(*id)).collect();
+        let with_pieces = with_pieces.map(|(&id, neighbour)| {
+            let (free_at, peer) = self.peers.look_at(id);
+            Candidate { id, neighbour, free_at, peer }
+        });
+        let is_usable = |candidate: &Candidate<'_>| candidate.free_at <= self.now;
+        let mut usable: Neighbours<'a> = with_pieces.clone().filter(is_usable).collect();
         let per_peer = self.config.requests_max.div_ceil(usable.len().max(1));
-        usable.retain(|(id, _)| self.peers.get(*id).is_none_or(|peer| peer.in_flight < per_peer));
+        usable.retain(|candidate| candidate.peer.is_none_or(|peer| peer.in_flight < per_peer));
         if !blob.crossing.is_exclusive() {
             return Reach { near: usable, far: Neighbours::new(), zone: Neighbours::new() };
         }
-        let (near, far) = usable.into_iter().partition(|(_, neighbour)| neighbour.is_near);
-        let lives = |id: MemberId| self.peers.get(id).is_none_or(|peer| !peer.is_resting(self.now));
-        let zone = with_pieces.filter(|(id, neighbour)| neighbour.is_near && lives(*id)).collect();
+        let (near, far) = usable.into_iter().partition(|candidate| candidate.neighbour.is_near);
+        let lives = |candidate: &Candidate<'_>| candidate.peer.is_none_or(|peer| !peer.is_resting(self.now));
+        let zone = with_pieces.filter(|candidate| candidate.neighbour.is_near && lives(candidate)).collect();
         Reach { near, far, zone }
     }
 
     /// The rarest piece that a usable neighbour has, within the window where there is one.
-    fn rarest_near(&mut self, blob: &Blob, reach: &Reach<'_>) -> Option<PieceIndex> {
-        let pieces = |word: usize| present(&reach.near, word) & missing(blob, word);
+    fn rarest_near(&mut self, blob: &Blob, reach: &Reach<'a>) -> Option<PieceIndex> {
+        let pieces = |word: usize| present(&reach.near, word) & blob.missing(word);
         if blob.crossing.is_exclusive() {
             self.rarest(blob, pieces, |piece| blob.near_availability(piece))
         } else {
@@ -111,12 +133,12 @@ impl Chooser<'_> {
     }
 
     /// The rarest piece that nobody in the zone has and that this node may bring in.
-    fn crossing(&mut self, blob: &Blob, reach: &Reach<'_>) -> Option<PieceIndex> {
+    fn crossing(&mut self, blob: &Blob, reach: &Reach<'a>) -> Option<PieceIndex> {
         if reach.far.is_empty() {
             return None;
         }
         let pieces = |word: usize| {
-            let outside = present(&reach.far, word) & !present(&reach.zone, word) & missing(blob, word);
+            let outside = present(&reach.far, word) & !present(&reach.zone, word) & blob.missing(word);
             bits(outside)
                 .filter(|&bit| self.may_fetch(blob, piece_at(word, bit)))
                 .fold(0, |allowed, bit| allowed | 1 << bit)
@@ -185,32 +207,33 @@ impl Chooser<'_> {
     fn sources<'b>(
         &self,
         blob: &Blob,
-        reach: &'b Reach<'_>,
+        reach: &'b Reach<'a>,
         piece: PieceIndex,
-    ) -> impl Iterator<Item = MemberId> + use<'b> {
-        let is_inside = reach.zone.iter().any(|(_, neighbour)| neighbour.have.has(piece));
+    ) -> impl Iterator<Item = &'b Candidate<'a>> + use<'a, 'b> {
+        let is_inside = reach.zone.iter().any(|candidate| candidate.has(piece));
         let is_left_to_others = blob.crossing.is_exclusive() && !is_inside && !self.may_fetch(blob, piece);
         let among: &[_] = match (blob.crossing.is_exclusive(), is_inside) {
             (false, _) | (true, true) => &reach.near,
             (true, false) if is_left_to_others => &[],
             (true, false) => &reach.far,
         };
-        among.iter().filter(move |(_, neighbour)| neighbour.have.has(piece)).map(|&(id, _)| id)
+        among.iter().filter(move |candidate| candidate.has(piece))
     }
 
     /// The least burdened of those that may be asked for `piece`.
     fn source(
         &mut self,
         blob: &Blob,
-        reach: &Reach<'_>,
+        reach: &Reach<'a>,
         piece: PieceIndex,
         not_from: Option<MemberId>,
     ) -> Option<MemberId> {
+        let mut sources =
+            self.sources(blob, reach, piece).filter(|candidate| Some(candidate.id) != not_from).peekable();
+        sources.peek()?;
         let typical = self.peers.typical_rate();
-        self.sources(blob, reach, piece).filter(|&id| Some(id) != not_from).min_by_key(|&id| {
-            let burden = self.peers.get(id).map(|peer| peer.burden(typical)).unwrap_or_default();
-            (burden, self.random.bits())
-        })
+        let burden = |candidate: &Candidate<'_>| candidate.peer.map(|peer| peer.burden(typical)).unwrap_or_default();
+        sources.min_by_key(|candidate| (burden(candidate), self.random.bits())).map(|candidate| candidate.id)
     }
 }
 
@@ -218,14 +241,9 @@ fn is_missing(blob: &Blob, piece: PieceIndex) -> bool {
     blob.geometry.contains(piece) && !blob.have.has(piece) && !blob.requested.has(piece) && !blob.leased.has(piece)
 }
 
-/// 64 pieces at once: which are missing here and not on their way.
-fn missing(blob: &Blob, word: usize) -> u64 {
-    !(blob.have.words()[word] | blob.requested.words()[word] | blob.leased.words()[word])
-}
-
 /// 64 pieces at once: which any of `neighbours` has.
 fn present(neighbours: &Neighbours<'_>, word: usize) -> u64 {
-    neighbours.iter().fold(0, |present, (_, neighbour)| present | neighbour.have.words()[word])
+    neighbours.iter().fold(0, |present, candidate| present | candidate.neighbour.have.words()[word])
 }
 
 /// The positions of the bits that are set, ascending.

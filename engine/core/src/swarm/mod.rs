@@ -69,6 +69,9 @@ pub(crate) struct Swarm {
     uploads: Uploads,
     holding: Holding,
     timers: Timers<Timer>,
+    /// When to look for stalled transfers, and for requests to make. It moves with nearly every input, so it is not
+    /// among the timers.
+    requests_at: Option<Time>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -77,8 +80,6 @@ enum Timer {
     Announce(Digest),
     /// Tell neighbours of new pieces.
     Tell(Digest),
-    /// Look for stalled transfers, and for requests to make.
-    Requests,
 }
 
 impl Swarm {
@@ -92,6 +93,7 @@ impl Swarm {
             uploads: Uploads::new(),
             holding: Holding::default(),
             timers: Timers::default(),
+            requests_at: None,
         }
     }
 
@@ -276,20 +278,25 @@ impl Swarm {
 
     /// Acts on what is due.
     pub(crate) fn handle_timeout(&mut self, around: &mut Surroundings<'_>) {
-        while let Some(timer) = self.timers.pop(around.now) {
-            match timer {
-                Timer::Announce(digest) => self.announce(around, &digest),
-                Timer::Tell(digest) => self.tell_neighbours(around, &digest),
-                Timer::Requests => {
-                    self.give_up_stalled(around);
-                    self.make_requests(around);
-                }
+        loop {
+            let requests_at = self.requests_at.filter(|at| *at <= around.now);
+            let is_first = requests_at.is_some_and(|at| self.timers.next().is_none_or(|next| at < next));
+            if is_first {
+                self.requests_at = None;
+                self.give_up_stalled(around);
+                self.make_requests(around);
+                continue;
+            }
+            match self.timers.pop(around.now) {
+                Some(Timer::Announce(digest)) => self.announce(around, &digest),
+                Some(Timer::Tell(digest)) => self.tell_neighbours(around, &digest),
+                None => return,
             }
         }
     }
 
     pub(crate) fn next_timeout(&self) -> Option<Time> {
-        self.timers.next()
+        self.timers.next().into_iter().chain(self.requests_at).min()
     }
 
     /// Tells the homes what this node has, and greets neighbours that are due.

@@ -123,9 +123,10 @@ impl Swarm {
         if greeting.size != blob.geometry.size() || greeting.have.pieces() != blob.geometry.pieces() {
             return;
         }
-        let peer = self.peers.get_mut(from);
+        let mut peer = self.peers.get_mut(from);
         peer.note_alive(around.now);
         peer.note_load(greeting.load);
+        drop(peer);
         let has_room = blob.neighbours.len() < self.config.neighbours_max || blob.neighbours.contains_key(&from);
         let is_useful = blob.stage != Stage::Held && has_room;
         if is_useful {

@@ -1,14 +1,52 @@
 //! What a node knows about each peer whatever the blob: how busy, how fast, how reliable.
 
-use std::{collections::BTreeMap, time::Duration};
+use std::{
+    ops::{Deref, DerefMut},
+    time::Duration,
+};
 
 use shoal_wire::{control::Load, ids::MemberId};
+use smallvec::SmallVec;
 
 use crate::{config::SwarmConfig, time::Time};
 
 /// Peers by id: those with which the node had to do. Forgotten when membership forgets them, so bounded by it.
+///
+/// Looked up for every neighbour whenever a request may be made, so ids lie together, in order.
 #[derive(Debug, Default)]
-pub(super) struct Peers(BTreeMap<MemberId, Peer>);
+pub(super) struct Peers {
+    ids: Vec<MemberId>,
+    /// From when on each may be asked, of the same places as the ids.
+    free_at: Vec<Time>,
+    /// The rest, of the same places.
+    known: Vec<Peer>,
+}
+
+/// A peer that may be changed.
+pub(super) struct PeerMut<'a> {
+    peer: &'a mut Peer,
+    free_at: &'a mut Time,
+}
+
+impl Deref for PeerMut<'_> {
+    type Target = Peer;
+
+    fn deref(&self) -> &Peer {
+        self.peer
+    }
+}
+
+impl DerefMut for PeerMut<'_> {
+    fn deref_mut(&mut self) -> &mut Peer {
+        self.peer
+    }
+}
+
+impl Drop for PeerMut<'_> {
+    fn drop(&mut self) {
+        *self.free_at = self.peer.free_at();
+    }
+}
 
 /// One peer.
 #[derive(Debug, Default)]
@@ -29,35 +67,56 @@ pub(super) struct Peer {
 }
 
 impl Peers {
-    pub(super) fn get_mut(&mut self, id: MemberId) -> &mut Peer {
-        self.0.entry(id).or_default()
+    pub(super) fn get_mut(&mut self, id: MemberId) -> PeerMut<'_> {
+        let place = self.ids.binary_search(&id).unwrap_or_else(|place| {
+            self.ids.insert(place, id);
+            self.free_at.insert(place, Time::ZERO);
+            self.known.insert(place, Peer::default());
+            place
+        });
+        PeerMut { peer: &mut self.known[place], free_at: &mut self.free_at[place] }
     }
 
     /// It is back. Of one that is not known there is nothing to note: the whole cluster comes by here.
     pub(super) fn note_alive(&mut self, id: MemberId, now: Time) {
-        if let Some(peer) = self.0.get_mut(&id) {
-            peer.note_alive(now);
+        if self.ids.binary_search(&id).is_ok() {
+            self.get_mut(id).note_alive(now);
         }
     }
 
     pub(super) fn get(&self, id: MemberId) -> Option<&Peer> {
-        self.0.get(&id)
+        self.ids.binary_search(&id).ok().map(|place| &self.known[place])
+    }
+
+    /// A peer, and from when on it may be asked; at once where it is not known.
+    pub(super) fn look_at(&self, id: MemberId) -> (Time, Option<&Peer>) {
+        match self.ids.binary_search(&id) {
+            Ok(place) => (self.free_at[place], Some(&self.known[place])),
+            Err(_) => (Time::ZERO, None),
+        }
     }
 
     pub(super) fn remove(&mut self, id: MemberId) {
-        self.0.remove(&id);
+        if let Ok(place) = self.ids.binary_search(&id) {
+            self.ids.remove(place);
+            self.free_at.remove(place);
+            self.known.remove(place);
+        }
     }
 
     /// Median rate of the peers that have been measured, in bytes per second.
     pub(super) fn typical_rate(&self) -> Option<f64> {
-        let mut rates: Vec<_> = self.0.values().filter_map(|peer| peer.rate).collect();
-        rates.sort_by(f64::total_cmp);
-        rates.get(rates.len() / 2).copied()
+        let mut rates: SmallVec<[f64; 64]> = self.known.iter().filter_map(|peer| peer.rate).collect();
+        let middle = rates.len() / 2;
+        if rates.is_empty() {
+            return None;
+        }
+        Some(*rates.select_nth_unstable_by(middle, f64::total_cmp).1)
     }
 
     /// When the next peer that is left alone may be asked again.
     pub(super) fn next_return(&self, now: Time) -> Option<Time> {
-        self.0.values().map(|peer| peer.busy_until.max(peer.resting_until)).filter(|&until| until > now).min()
+        self.free_at.iter().copied().filter(|&until| until > now).min()
     }
 
     /// Whether `id` was not reached, or did not deliver, within the last `period`.
@@ -67,9 +126,9 @@ impl Peers {
 }
 
 impl Peer {
-    /// Whether it may be asked for a piece now.
-    pub(super) fn is_usable(&self, now: Time) -> bool {
-        self.busy_until <= now && self.resting_until <= now
+    /// From when on it may be asked for a piece.
+    fn free_at(&self) -> Time {
+        self.busy_until.max(self.resting_until)
     }
 
     /// Whether it stalled or was not reached a moment ago.

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use shoal_wire::{digest::Digest, geometry::PieceIndex, ids::MemberId, transfer::Urgency};
+use smallvec::SmallVec;
 
 use super::{
     Surroundings, Swarm, Timer,
@@ -42,7 +43,7 @@ impl Swarm {
 
     /// The next request over all blobs: what readers wait for, then the blob with the fewest pieces on their way.
     fn choose(&mut self, now: Time) -> Option<(Digest, Choice)> {
-        let mut order: Vec<_> = self
+        let mut order: SmallVec<[_; 8]> = self
             .blobs
             .values()
             .filter(|blob| blob.is_wanted())
@@ -50,9 +51,9 @@ impl Swarm {
             .collect();
         order.sort_unstable();
         for (_, _, digest) in order {
-            let Some(blob) = self.blobs.get(&digest) else { continue };
+            let Some(blob) = self.blobs.get(&digest).filter(|blob| blob.lacks_what_neighbours_have()) else { continue };
             let patience = self.gateway_patience(blob);
-            let may_cross = self.crossings(blob) < self.config.requests_far_max;
+            let may_cross = blob.crossing.is_exclusive() && self.crossings(blob) < self.config.requests_far_max;
             let (config, peers, random) = (&self.config, &self.peers, &mut self.random);
             let mut chooser = Chooser { now, config, peers, random, patience };
             if let Some(choice) = chooser.choose(blob, may_cross) {
@@ -139,7 +140,7 @@ impl Swarm {
     /// A piece did not arrive.
     pub(crate) fn piece_failed(&mut self, around: &mut Surroundings<'_>, id: TransferId, failure: TransferFailure) {
         let Some(transfer) = self.close(id) else { return };
-        let peer = self.peers.get_mut(transfer.from);
+        let mut peer = self.peers.get_mut(transfer.from);
         match failure {
             TransferFailure::Busy(load) => peer.note_busy(around.now, load, &self.config),
             TransferFailure::Unreachable | TransferFailure::Corrupt => peer.rest(around.now, &self.config),
@@ -150,12 +151,13 @@ impl Swarm {
             }
             TransferFailure::Store => {}
         }
+        drop(peer);
         self.make_requests(around);
     }
 
     /// Gives up transfers without a byte for too long; their peers rest.
     pub(super) fn give_up_stalled(&mut self, around: &mut Surroundings<'_>) {
-        let stalled: Vec<_> = self
+        let stalled: SmallVec<[_; 8]> = self
             .transfers
             .iter()
             .filter(|(_, transfer)| self.transfers.stalls_at(transfer, &self.config) <= around.now)
@@ -178,10 +180,11 @@ impl Swarm {
     /// reader waits, or where the first is far behind. (Endgame, BEP 3; the tail at scale, Dean and Barroso 2013.)
     fn repeat_slow(&mut self, around: &mut Surroundings<'_>) {
         let idle = self.transfers.len() < self.requests_max();
-        let late: Vec<_> = self
+        let late: SmallVec<[_; 8]> = self
             .transfers
             .iter()
             .filter(|(_, transfer)| self.hedges_at(transfer, idle).is_some_and(|at| at <= around.now))
+            .filter(|(_, transfer)| !self.transfers.is_repeated(transfer))
             .map(|(_, transfer)| *transfer)
             .collect();
         for transfer in late {
@@ -204,11 +207,15 @@ impl Swarm {
         self.request(around, &slow.digest, slow.piece, from, Urgency::Bulk);
     }
 
-    /// When a transfer may be repeated elsewhere; `None` where it already is, or the blob's share of repeats is spent.
+    /// When a transfer may be repeated elsewhere, unless it already is; `None` where the blob's share of repeats is spent.
     fn hedges_at(&self, transfer: &Transfer, idle: bool) -> Option<Time> {
-        let blob = self.blobs.get(&transfer.digest)?;
+        // Transfers of blobs that are gone are cancelled, so where there is one blob it is that one.
+        let blob = match self.blobs.len() {
+            1 => self.blobs.values().next(),
+            _ => self.blobs.get(&transfer.digest),
+        }?;
         let share = (blob.geometry.pieces() / 50).max(4);
-        if blob.hedged >= share || self.transfers.of_piece(&transfer.digest, transfer.piece).len() > 1 {
+        if blob.hedged >= share {
             return None;
         }
         let factor = if idle {
@@ -228,19 +235,17 @@ impl Swarm {
         let hedges = self
             .transfers
             .iter()
-            .filter_map(|(_, transfer)| self.hedges_at(transfer, idle))
+            .filter_map(|(_, transfer)| self.hedges_at(transfer, idle).map(|at| (at, transfer)))
             // One that is late already found no second source; it is looked at again when something changes.
-            .filter(|&at| at > now);
+            .filter(|(at, transfer)| *at > now && !self.transfers.is_repeated(transfer))
+            .map(|(at, _)| at);
         let wants = idle && self.blobs.values().any(Blob::is_wanted);
-        let returns = self.peers.next_return(now).filter(|_| wants);
+        let returns = if wants { self.peers.next_return(now) } else { None };
         // A gateway's time is up at some moment: looked at again a few times within it.
         let is_waiting = |blob: &Blob| blob.is_wanted() && blob.crossing.is_exclusive();
         let waiting = self.blobs.values().filter(|blob| wants && is_waiting(blob));
         let takeover = waiting.map(|blob| now + self.gateway_patience(blob) / 4).min();
-        match stalls.chain(hedges).chain(returns).chain(takeover).min() {
-            Some(at) => self.timers.set(Timer::Requests, at),
-            None => self.timers.cancel(Timer::Requests),
-        }
+        self.requests_at = stalls.chain(hedges).chain(returns).chain(takeover).min();
     }
 
     /// Gives up a transfer whose result is of no use.
@@ -253,7 +258,7 @@ impl Swarm {
     /// Takes a transfer off the books.
     fn close(&mut self, id: TransferId) -> Option<Transfer> {
         let transfer = self.transfers.remove(id)?;
-        let peer = self.peers.get_mut(transfer.from);
+        let mut peer = self.peers.get_mut(transfer.from);
         peer.in_flight = peer.in_flight.saturating_sub(1);
         let is_repeated = !self.transfers.of_piece(&transfer.digest, transfer.piece).is_empty();
         if !is_repeated && let Some(blob) = self.blobs.get_mut(&transfer.digest) {

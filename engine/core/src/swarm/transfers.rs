@@ -1,8 +1,9 @@
 //! Pieces on their way from peers, and which of them take too long.
 
-use std::{collections::BTreeMap, time::Duration};
+use std::time::Duration;
 
 use shoal_wire::{digest::Digest, geometry::PieceIndex, ids::MemberId};
+use smallvec::SmallVec;
 
 use crate::{config::SwarmConfig, event::TransferId, time::Time};
 
@@ -20,10 +21,13 @@ pub(super) struct Transfer {
 /// All requests under way, at most a few, and what the last ones took.
 #[derive(Debug, Default)]
 pub(super) struct Transfers {
-    open: BTreeMap<TransferId, Transfer>,
+    /// In the order in which they began, which is that of their numbers.
+    open: Vec<(TransferId, Transfer)>,
     last: u64,
     /// Seconds that a byte takes, averaged over the last transfers.
     seconds_per_byte: Option<f64>,
+    /// What a piece of this many bytes should take, as nearly all pieces have.
+    typical: Option<(u64, Duration)>,
 }
 
 impl Transfers {
@@ -34,40 +38,52 @@ impl Transfers {
     pub(super) fn start(&mut self, transfer: Transfer) -> TransferId {
         self.last += 1;
         let id = TransferId(self.last);
-        self.open.insert(id, transfer);
+        self.open.push((id, transfer));
         id
     }
 
     pub(super) fn get_mut(&mut self, id: TransferId) -> Option<&mut Transfer> {
-        self.open.get_mut(&id)
+        self.open.iter_mut().find(|(open, _)| *open == id).map(|(_, transfer)| transfer)
     }
 
     pub(super) fn remove(&mut self, id: TransferId) -> Option<Transfer> {
-        self.open.remove(&id)
+        let place = self.open.iter().position(|(open, _)| *open == id)?;
+        Some(self.open.remove(place).1)
     }
 
     pub(super) fn iter(&self) -> impl Iterator<Item = (TransferId, &Transfer)> {
-        self.open.iter().map(|(&id, transfer)| (id, transfer))
+        self.open.iter().map(|(id, transfer)| (*id, transfer))
     }
 
     /// The transfers for one piece.
-    pub(super) fn of_piece(&self, digest: &Digest, piece: PieceIndex) -> Vec<TransferId> {
-        self.matching(|transfer| transfer.digest == *digest && transfer.piece == piece)
+    pub(super) fn of_piece(&self, digest: &Digest, piece: PieceIndex) -> SmallVec<[TransferId; 8]> {
+        self.matching(|transfer| transfer.piece == piece && transfer.digest == *digest)
     }
 
-    pub(super) fn matching(&self, matches: impl Fn(&Transfer) -> bool) -> Vec<TransferId> {
+    pub(super) fn matching(&self, matches: impl Fn(&Transfer) -> bool) -> SmallVec<[TransferId; 8]> {
         self.iter().filter(|(_, transfer)| matches(transfer)).map(|(id, _)| id).collect()
     }
 
     /// Takes what a finished transfer took into the average.
     pub(super) fn measure(&mut self, bytes: u64, elapsed: Duration) {
         let sample = elapsed.as_secs_f64() / bytes.max(1) as f64;
-        self.seconds_per_byte = Some(self.seconds_per_byte.map_or(sample, |mean| 0.9 * mean + 0.1 * sample));
+        let seconds = self.seconds_per_byte.map_or(sample, |mean| 0.9 * mean + 0.1 * sample);
+        self.seconds_per_byte = Some(seconds);
+        self.typical = Some((bytes, time_of(bytes, seconds)));
     }
 
     /// What a piece of `bytes` should take.
     pub(super) fn expected(&self, bytes: u64) -> Option<Duration> {
-        self.seconds_per_byte.map(|seconds| Duration::from_secs_f64((seconds * bytes as f64).min(600.0)))
+        match self.typical {
+            Some((typical, expected)) if typical == bytes => Some(expected),
+            _ => self.seconds_per_byte.map(|seconds| time_of(bytes, seconds)),
+        }
+    }
+
+    /// Whether the piece of this transfer is asked for elsewhere as well.
+    pub(super) fn is_repeated(&self, transfer: &Transfer) -> bool {
+        let same = |other: &Transfer| other.piece == transfer.piece && other.digest == transfer.digest;
+        self.open.iter().filter(|(_, other)| same(other)).nth(1).is_some()
     }
 
     /// When a transfer has stalled unless a byte arrives.
@@ -82,4 +98,8 @@ impl Transfers {
         let expected = self.expected(transfer.bytes)?;
         Some(transfer.started_at + (expected * factor).max(config.hedge_min))
     }
+}
+
+fn time_of(bytes: u64, seconds_per_byte: f64) -> Duration {
+    Duration::from_secs_f64((seconds_per_byte * bytes as f64).min(600.0))
 }
