@@ -60,6 +60,11 @@ pub struct Node {
     swarm: Swarm,
     outbox: Outbox,
     names_tick_at: Option<Time>,
+    /// When any machine but the swarm wants to be woken: kept, because most inputs are about pieces and leave the others as
+    /// they are.
+    others_next: Option<Time>,
+    /// Whether that is so: after the first input that was not about pieces.
+    has_settled: bool,
 }
 
 impl Node {
@@ -90,11 +95,14 @@ impl Node {
             swarm: Swarm::new(config.swarm, seed),
             outbox: Outbox::new(id),
             names_tick_at: None,
+            others_next: None,
+            has_settled: false,
         }
     }
 
     /// Takes one input at time `now`.
     pub fn handle(&mut self, now: Time, input: Input) {
+        let is_about_pieces = self.has_settled && is_about_pieces(&input);
         match input {
             Input::Timeout => self.handle_timeout(now),
             Input::Gossip { from, packet } => self.membership.handle_packet(now, from, packet),
@@ -104,7 +112,14 @@ impl Node {
             Input::Leave => self.membership.leave(now),
             input => self.handle_local(now, input),
         }
+        if is_about_pieces {
+            // The other machines have nothing new, unless the node says something to itself.
+            let Some(message) = self.outbox.pop_local() else { return };
+            self.handle_control(now, self.outbox.own(), message);
+        }
         self.settle(now);
+        self.others_next = self.next_of_others();
+        self.has_settled = true;
     }
 
     /// The next thing to do, until there is none.
@@ -114,16 +129,14 @@ impl Node {
 
     /// When [`Input::Timeout`] is due.
     pub fn next_timeout(&self) -> Option<Time> {
-        [
-            self.membership.next_timeout(),
-            self.questions.next_timeout(),
-            self.injection.next_timeout(),
-            self.swarm.next_timeout(),
-            self.names_tick_at,
-        ]
-        .into_iter()
-        .flatten()
-        .min()
+        let others = if self.has_settled { self.others_next } else { self.next_of_others() };
+        others.into_iter().chain(self.swarm.next_timeout()).min()
+    }
+
+    fn next_of_others(&self) -> Option<Time> {
+        let membership = self.membership.next_timeout();
+        let directory = [self.questions.next_timeout(), self.names_tick_at];
+        directory.into_iter().chain([membership, self.injection.next_timeout()]).flatten().min()
     }
 
     /// This node's view of the cluster.
@@ -336,5 +349,21 @@ impl Node {
             &mut self.swarm,
             Surroundings { now, outbox: &mut self.outbox, members: self.alive.with(self.membership.roster()) },
         )
+    }
+}
+
+/// Whether an input concerns the exchange of pieces alone.
+fn is_about_pieces(input: &Input) -> bool {
+    match input {
+        Input::Control { message, .. } => matches!(
+            message,
+            ControlMessage::Hello { .. } | ControlMessage::Have { .. } | ControlMessage::SlotFree { .. }
+        ),
+        Input::PieceStored { .. }
+        | Input::PieceProgress { .. }
+        | Input::PieceFailed { .. }
+        | Input::PieceRequested { .. }
+        | Input::UploadEnded { .. } => true,
+        _ => false,
     }
 }

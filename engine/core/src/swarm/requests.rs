@@ -209,7 +209,11 @@ impl Swarm {
 
     /// When a transfer may be repeated elsewhere, unless it already is; `None` where the blob's share of repeats is spent.
     fn hedges_at(&self, transfer: &Transfer, idle: bool) -> Option<Time> {
-        let blob = self.blobs.get(&transfer.digest)?;
+        // Transfers of blobs that are gone are cancelled, so where there is one blob it is that one.
+        let blob = match self.blobs.len() {
+            1 => self.blobs.values().next(),
+            _ => self.blobs.get(&transfer.digest),
+        }?;
         let share = (blob.geometry.pieces() / 50).max(4);
         if blob.hedged >= share {
             return None;
