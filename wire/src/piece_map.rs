@@ -176,6 +176,17 @@ impl PieceMap {
         ones(self.words().iter().copied())
     }
 
+    /// Number of runs of present pieces: of the bits that are set while the one before is not.
+    fn run_count(&self) -> usize {
+        let mut before = 0;
+        let mut runs = 0;
+        for &word in self.words() {
+            runs += (word & !(word << 1 | before)).count_ones() as usize;
+            before = word >> (WORD_BITS - 1);
+        }
+        runs
+    }
+
     /// The present pieces as runs.
     pub fn runs(&self) -> PieceRuns {
         PieceRuns::from_ascending(self.iter())
@@ -197,7 +208,7 @@ fn ones(words: impl Iterator<Item = u64>) -> impl Iterator<Item = PieceIndex> {
 }
 
 /// Wire form of a map: runs while that is likely to be shorter, else raw words.
-#[derive(Serialize, Deserialize)]
+#[derive(Deserialize)]
 enum Encoded {
     Runs {
         pieces: u32,
@@ -210,16 +221,34 @@ enum Encoded {
     },
 }
 
+/// [`Encoded`] as it is written, straight from the map. Variants and fields are those of [`Encoded`], in its order.
+#[derive(Serialize)]
+enum Encoding<'a> {
+    Runs {
+        pieces: u32,
+        runs: PieceRuns,
+    },
+    Words {
+        pieces: u32,
+        #[serde(serialize_with = "write_words")]
+        words: &'a [u64],
+    },
+}
+
+fn write_words<S: Serializer>(words: &[u64], serializer: S) -> Result<S::Ok, S::Error> {
+    List::<WORDS_MAX>::serialize(words, serializer)
+}
+
 impl Serialize for PieceMap {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        let runs = self.runs();
+        let pieces = self.pieces;
         // A run takes two bytes or little more, a full word nine.
-        let encoded = if runs.runs() <= PIECE_RUNS_MAX.min(self.words().len() * 4) {
-            Encoded::Runs { pieces: self.pieces, runs }
+        let encoding = if self.run_count() <= PIECE_RUNS_MAX.min(self.words().len() * 4) {
+            Encoding::Runs { pieces, runs: self.runs() }
         } else {
-            Encoded::Words { pieces: self.pieces, words: self.words().to_vec() }
+            Encoding::Words { pieces, words: self.words() }
         };
-        encoded.serialize(serializer)
+        encoding.serialize(serializer)
     }
 }
 

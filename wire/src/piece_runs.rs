@@ -73,11 +73,6 @@ impl PieceRuns {
     pub fn is_empty(&self) -> bool {
         self.lengths.is_empty()
     }
-
-    /// Number of runs.
-    pub(crate) fn runs(&self) -> usize {
-        self.lengths.len() / 2
-    }
 }
 
 const LENGTHS_MAX: usize = 2 * PIECE_RUNS_MAX;
