@@ -1,14 +1,17 @@
 //! Flags of `shoal-lab`.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use anyhow::{Context, bail, ensure};
 use clap::{Args, Parser, Subcommand, ValueEnum};
+use shoal_core::units::Size;
 use shoal_lab::{
+    calibration::{Comparison, ROWS, Row, table},
     local::{latency, memory, throughput},
     report::Report,
     run::{BUILT_IN, ClientKind, Plan, SystemChoice},
 };
+use shoal_sim::scenario::Link;
 use shoal_sim_cli::ScenarioArgs;
 
 /// Measures ways to pull container images: real nodes in network namespaces behind shaped links, on one machine
@@ -25,11 +28,72 @@ pub(crate) struct Cli {
 pub(crate) enum Command {
     /// Run a scenario, and print how long it took and how near it came to what the links allow
     Run(Box<RunArgs>),
+    /// Run the same scenarios here and in the simulator, and print how far apart the two are
+    Calibrate(CalibrateArgs),
     /// List the scenarios that come with it
     Scenarios,
     Throughput(throughput::Args),
     Memory(memory::Args),
     Latency(latency::Args),
+}
+
+/// Arguments of `shoal-lab calibrate`.
+#[derive(Args, Clone, Debug)]
+pub(crate) struct CalibrateArgs {
+    /// Comparisons to make, all of them unless named
+    #[arg(long, value_name = "NAME,...", value_delimiter = ',')]
+    rows: Vec<String>,
+    /// Bytes of the blob, as in 64MiB
+    #[arg(long, default_value = "64MiB")]
+    size: Size,
+    /// Link of each node, as in 25mbit or up/down as in 10mbit/50mbit; the upstream and slow links follow it
+    #[arg(long, value_parser = shoal_sim_cli::link, default_value = "25mbit")]
+    link: Link,
+    /// Runs of each comparison that are to count, 1 to 1000
+    #[arg(long, value_name = "N", default_value_t = 3, value_parser = clap::value_parser!(u32).range(1..=1000))]
+    repeats: u32,
+    /// How often a run that the machine disturbed is made again, 0 to 100
+    #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u32).range(0..=100))]
+    retries: u32,
+    /// Write the table in all its forms into this folder, which must not exist
+    #[arg(long, value_name = "DIR")]
+    out: Option<PathBuf>,
+    /// Print one JSON object instead of a table
+    #[arg(long)]
+    json: bool,
+}
+
+impl CalibrateArgs {
+    /// The comparisons that are asked for, and what the laboratory runs for each.
+    pub(crate) fn plans(&self) -> anyhow::Result<Vec<(Row, Plan)>> {
+        for name in &self.rows {
+            let names = || ROWS.iter().map(|row| row.name).collect::<Vec<_>>().join(", ");
+            ensure!(ROWS.iter().any(|row| row.name == name), "there is no comparison {name:?}; there are {}", names());
+        }
+        refuse_existing(self.out.as_deref())?;
+        let is_wanted = |row: &&Row| self.rows.is_empty() || self.rows.iter().any(|name| name == row.name);
+        ROWS.iter().filter(is_wanted).map(|row| Ok((*row, self.plan(row)?))).collect()
+    }
+
+    fn plan(&self, row: &Row) -> anyhow::Result<Plan> {
+        Ok(Plan {
+            scenarios: vec![row.scenario(Some(self.size.0), Some(self.link))?],
+            systems: vec![SystemChoice::BuiltIn(row.system.into())],
+            repeats: self.repeats,
+            retries: self.retries,
+            client: ClientKind::Http,
+            shoal: crate::binary::shoal(),
+        })
+    }
+
+    /// Writes the table where it is asked for, and prints it.
+    pub(crate) fn show(&self, rows: &[Comparison]) -> anyhow::Result<()> {
+        if let Some(out) = &self.out {
+            table::write(rows, out)?;
+        }
+        let text = if self.json { format!("{}\n", table::object(rows)) } else { table::markdown(rows) };
+        crate::print(&text)
+    }
 }
 
 /// Arguments of `shoal-lab run`.
@@ -99,10 +163,7 @@ impl RunArgs {
 
     /// Refuses a folder that is there, before anything takes time.
     pub(crate) fn check_output(&self) -> anyhow::Result<()> {
-        if let Some(out) = self.out.as_deref().filter(|out| out.exists()) {
-            bail!("{} is there already: name a folder that is not, or remove it", out.display());
-        }
-        Ok(())
+        refuse_existing(self.out.as_deref())
     }
 
     /// Writes the report where it is asked for, and prints the result.
@@ -133,6 +194,13 @@ impl RunArgs {
     }
 }
 
+fn refuse_existing(out: Option<&Path>) -> anyhow::Result<()> {
+    if let Some(out) = out.filter(|out| out.exists()) {
+        bail!("{} is there already: name a folder that is not, or remove it", out.display());
+    }
+    Ok(())
+}
+
 fn adapter(text: &str) -> anyhow::Result<(String, PathBuf)> {
     let (name, executable) = text.split_once('=').context("expected NAME=ADAPTER, as in other=./other.sh")?;
     let is_name = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'-';
@@ -146,8 +214,6 @@ fn adapter(text: &str) -> anyhow::Result<(String, PathBuf)> {
 
 #[cfg(test)]
 mod tests {
-    use shoal_sim::scenario::Link;
-
     use super::*;
 
     fn parse(arguments: &[&str]) -> Result<RunArgs, clap::Error> {
@@ -184,6 +250,21 @@ mod tests {
         assert!(refused(&["cold-start", "--repeats", "0"]).contains("repeats"));
         assert!(refused(&["cold-start", "--link", "fast"]).contains("200mbit"));
         assert!(refused(&["cold-start", "--size", "1MiB", "--layers", "1MiB"]).contains("--layers"));
+    }
+
+    #[test]
+    fn a_calibration_names_its_comparisons_and_refuses_others() {
+        let parse = |arguments: &[&str]| match Cli::try_parse_from(["shoal-lab", "calibrate"].iter().chain(arguments)) {
+            Ok(Cli { command: Command::Calibrate(arguments) }) => arguments.plans(),
+            Ok(_) => unreachable!("calibrate was asked for"),
+            Err(error) => Err(error.into()),
+        };
+        assert_eq!(parse(&[]).unwrap().len(), ROWS.len());
+        let chosen = parse(&["--rows", "kill,zones", "--size", "8MiB", "--link", "10mbit"]).unwrap();
+        assert_eq!(chosen.iter().map(|(row, _)| row.name).collect::<Vec<_>>(), ["zones", "kill"]);
+        assert_eq!(chosen[0].1.scenarios[0].content.bytes(), 8 << 20);
+        assert!(parse(&["--rows", "other"]).unwrap_err().to_string().contains("cold-start-16"));
+        assert!(parse(&["--out", "/"]).unwrap_err().to_string().contains("is there already"));
     }
 
     #[test]

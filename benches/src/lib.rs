@@ -5,6 +5,7 @@
 //! leaves, `report` shows it.
 
 pub mod agent;
+pub mod calibration;
 pub mod guard;
 pub mod local;
 pub mod micro;

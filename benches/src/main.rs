@@ -10,14 +10,14 @@ use std::{env, ffi::OsString, io::Write, process::ExitCode};
 use anyhow::Context;
 use clap::Parser;
 use shoal_lab::{
-    agent,
+    agent, calibration,
     local::{latency, memory, throughput},
     network, process,
     report::Report,
     run,
 };
 
-use args::{Cli, Command, RunArgs};
+use args::{CalibrateArgs, Cli, Command, RunArgs};
 use interrupts::Interrupts;
 
 /// Exit code for wrong usage, and for what is missing on the machine.
@@ -41,6 +41,7 @@ fn main() -> ExitCode {
 fn command() -> anyhow::Result<ExitCode> {
     match Cli::parse().command {
         Command::Run(arguments) => runtime()?.block_on(run(*arguments)),
+        Command::Calibrate(arguments) => runtime()?.block_on(calibrate(arguments)),
         Command::Throughput(arguments) => runtime()?.block_on(to_the_end(throughput::run(&arguments))),
         Command::Memory(arguments) => runtime()?.block_on(to_the_end(memory::run(&arguments))),
         Command::Latency(arguments) => runtime()?.block_on(to_the_end(latency::run(&arguments))),
@@ -92,6 +93,33 @@ async fn run(arguments: RunArgs) -> anyhow::Result<ExitCode> {
         eprintln!("failed: {failure}");
     }
     Ok(if failures.is_empty() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+}
+
+async fn calibrate(arguments: CalibrateArgs) -> anyhow::Result<ExitCode> {
+    let plans = match arguments.plans() {
+        Ok(plans) => plans,
+        Err(error) => return Ok(refused(&format!("{error:#}"))),
+    };
+    let mut interrupts = Interrupts::listen().context("cannot listen for signals")?;
+    if let Some(lacking) = plans.iter().find_map(|(_, plan)| run::check(plan).err()) {
+        return Ok(refused(&format!("{:#}", anyhow::Error::from(lacking))));
+    }
+    let mut rows = Vec::new();
+    for (row, plan) in &plans {
+        let experiments = tokio::select! {
+            experiments = run::run(plan) => experiments?,
+            signal = interrupts.next() => {
+                eprintln!("error: stopped by {}; nothing is left behind", signal.name);
+                return Ok(ExitCode::from(signal.exit_code));
+            }
+        };
+        for experiment in &experiments {
+            rows.push(calibration::compare(row, experiment)?);
+        }
+    }
+    arguments.show(&rows)?;
+    let is_whole = rows.iter().all(|row| row.laboratory.is_some());
+    Ok(if is_whole { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 
 fn refused(reason: &str) -> ExitCode {
