@@ -5,6 +5,7 @@
 
 pub mod baseline;
 pub mod format;
+pub mod models;
 pub mod network;
 pub mod page;
 pub mod plot;
