@@ -29,7 +29,8 @@ pub(crate) enum Command {
     /// Exit codes: 0 all pulls ended well that no fault ended, 1 a pull failed or the report could not be written, 2 wrong
     /// usage or a scenario that cannot be.
     Run(Box<RunArgs>),
-    /// Say what a cluster can expect: simulate it, and compare it with single-source pulls and a pull-through cache
+    /// Say what a cluster can expect: simulate it, and compare it with single-source pulls, a pull-through
+    /// cache, and models of other systems
     ///
     /// Exit codes as those of `run`.
     Plan(Box<PlanArgs>),

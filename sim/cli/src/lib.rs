@@ -4,4 +4,4 @@ mod arguments;
 mod report;
 
 pub use arguments::{ScenarioArgs, link, scenarios};
-pub use report::{Compared, Context, Figures, FirstByte, NodeSeconds, Report, WriteError, check_folder};
+pub use report::{Compared, Context, Figures, FirstByte, Kind, NodeSeconds, Report, WriteError, check_folder};

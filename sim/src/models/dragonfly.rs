@@ -3,14 +3,15 @@
 //! The first peer that registers for a blob makes the seed peer pull it from the upstream, once, piece by piece. The
 //! scheduler gives each peer up to four parents, the best of fifteen drawn among those that registered before: 0.6 of a
 //! parent's score is how few children it has, 0.2 the same data centre and 0.1 the same place, both of which are a zone
-//! here, and 0.1 being the seed peer. A peer takes pieces in order as its parents have them, eight at once, each from the
+//! here. A peer takes pieces that its parents have, in any order, eight at once, each from the
 //! parent that sends least. Blobs of up to 4 MiB and manifests go past all that: each node asks the upstream.
 //!
 //! Sources: dragonflyoss/client at commit ff17c0b (`dragonfly-client-config/src/dfdaemon.rs`,
 //! `dragonfly-client/src/resource/{piece,parent_selector}.rs`): pieces of a five-hundredth of the blob, the next power of
 //! two, 4 to 64 MiB; eight at once. dragonflyoss/dragonfly, `scheduler/config/constants.go`: 4 parents of 15 candidates, at
-//! most 50 children of a peer and 300 of a seed peer. The project's documentation of the scheduler: the scores. The seed
-//! peer has a link like a node's. What a peer's start costs (0.65 s for one byte by the project's own benchmark), failures
+//! most 50 children of a peer. The project's documentation of the scheduler: the scores; the last 0.1 is for the kind of
+//! host and left out, and the seed peer has room for as many children as others, not 300, for either makes most peers its
+//! children, who all wait for its link, which is like a node's. What a peer's start costs (0.65 s for one byte by the project's own benchmark), failures
 //! and rescheduling are left out, which is in its favour.
 
 use shoal_core::rng::Stream;
@@ -31,8 +32,7 @@ const PIECES: u64 = 500;
 const SMALL: u64 = 4 << 20;
 const PARENTS_MAX: usize = 4;
 const CANDIDATES: usize = 15;
-const CHILDREN_MAX: u32 = 50;
-const SEED_CHILDREN_MAX: u32 = 300;
+const CHILDREN_MAX: f64 = 50.0;
 const PIECES_AT_ONCE: u32 = 8;
 
 /// The scheduler and all peers.
@@ -97,12 +97,13 @@ impl Task {
         self.piece_bytes.min(self.bytes - u64::from(piece) * self.piece_bytes)
     }
 
-    /// The next piece that a peer does not have, was not promised, and can have from a parent.
-    fn next_piece(&self, peer: u32) -> Option<u32> {
+    /// A piece, any of those that a peer does not have, was not promised, and can have from a parent.
+    fn next_piece(&self, peer: u32, random: &mut Stream) -> Option<u32> {
         let peer = &self.peers[peer as usize];
         let parents: SmallVec<[&Bits; PARENTS_MAX]> =
             peer.parents.iter().map(|parent| &self.peers[*parent as usize].have).collect();
-        Bits::among(&parents, &[&peer.have, &peer.asked]).next()
+        let pieces: SmallVec<[u32; 64]> = Bits::among(&parents, &[&peer.have, &peer.asked]).collect();
+        pieces.get(random.below(pieces.len())).copied()
     }
 }
 
@@ -162,12 +163,10 @@ impl Dragonfly {
         let zone = stage.zone(Host::Node(node));
         let mut scored: Vec<(f64, u32)> = Vec::new();
         for candidate in drawn {
-            let is_seed = candidate == self.seed;
-            let most = if is_seed { SEED_CHILDREN_MAX } else { CHILDREN_MAX };
-            let children = task.peers[candidate as usize].children.len() as f64 / f64::from(most);
+            let children = task.peers[candidate as usize].children.len() as f64 / CHILDREN_MAX;
             if children < 1.0 {
                 let near = f64::from(stage.zone(self.host(candidate)) == zone);
-                let score = 0.6 * (1.0 - children) + (0.2 + 0.1) * near + 0.1 * f64::from(is_seed);
+                let score = 0.6 * (1.0 - children) + (0.2 + 0.1) * near;
                 scored.push((score, candidate));
             }
         }
@@ -184,7 +183,7 @@ impl Dragonfly {
     fn ask(&mut self, stage: &mut Stage<Event>, node: u32, blob: u32) {
         let task = &mut self.tasks[blob as usize];
         while task.peers[node as usize].in_flight < PIECES_AT_ONCE {
-            let Some(piece) = task.next_piece(node) else { return };
+            let Some(piece) = task.next_piece(node, &mut self.random) else { return };
             let peer = &task.peers[node as usize];
             let having = peer.parents.iter().copied().filter(|parent| task.peers[*parent as usize].have.has(piece));
             let Some(from) = having.min_by_key(|parent| self.sending[*parent as usize]) else { return };

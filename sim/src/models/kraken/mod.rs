@@ -3,12 +3,13 @@
 //! An agent asks the origin for what a blob is made of. The first who asks makes the origin pull all of it from the
 //! upstream; until it has it, agents ask again every second. Then an agent announces itself to the tracker, every three
 //! seconds until it is complete, and gets up to 50 others, drawn at random, and the origin. It opens connections to them,
-//! ten for each blob at most, its own and those of others together, and a connection that moved nothing for 30 s is
-//! closed. Over each it asks for up to three pieces of 4 MiB, the rarest among its neighbours first. The last three pieces
+//! those that are complete first, ten for each blob at most, its own and those of others together; a connection that
+//! moved nothing for 30 s is closed. Over each it asks for up to three pieces of 4 MiB, the rarest among its neighbours first. The last three pieces
 //! it asks of several. A reader gets a blob when all of it is there.
 //!
 //! Source: uber/kraken at commit 2a7fbcb: `lib/torrent/scheduler` (announce interval, connections, idle time, end game),
-//! `config/agent/base.yaml` (rarest first, three requests), `tracker` (50 peers). One origin, which has a link like a
+//! `config/agent/base.yaml` (rarest first), `config/tracker/base.yaml` (complete peers first), `tracker` (50 peers); three
+//! requests on a connection. One origin, which has a link like a
 //! node's. Its defaults of 200 MB/s up and 300 MB/s down for each agent, time-outs, refused connections' rest of 30 s, the
 //! tag's lookup and the manifest's own torrent are left out, and agents know at once what their neighbours have. That is
 //! in its favour.
@@ -50,6 +51,8 @@ pub(super) enum Event {
     Stored { blob: u32 },
     /// An agent announces itself.
     Announce { node: u32, blob: u32 },
+    /// The tracker's answer comes. Agents that announce themselves at one moment hear of each other.
+    Handout { node: u32, blob: u32 },
     /// A request reaches its sender.
     Asked(Request),
     /// A piece arrives.
@@ -85,14 +88,12 @@ impl Kraken {
         stage.after(POLL, Event::Poll { node, blob });
     }
 
-    fn announce(&mut self, stage: &mut Stage<Event>, node: u32, blob: u32) {
+    fn hand_out(&mut self, stage: &mut Stage<Event>, node: u32, blob: u32) {
         let swarm = &mut self.swarms[blob as usize];
-        if !swarm.announce(node) {
-            return;
-        }
         let mut peers = swarm.peers_for(node, HANDOUT, &mut self.random);
         peers.push(self.origin);
         self.random.shuffle(&mut peers);
+        peers.sort_by_key(|peer| !swarm.is_complete(*peer));
         swarm.close_idle(node, stage.now);
         for peer in peers {
             if self.swarms[blob as usize].connect(node, peer, stage.now) {
@@ -100,7 +101,6 @@ impl Kraken {
                 self.ask(stage, blob, peer, node);
             }
         }
-        stage.after(ANNOUNCE, Event::Announce { node, blob });
     }
 
     /// `who` asks `whom` for what it may.
@@ -149,7 +149,13 @@ impl System for Kraken {
         match event {
             Event::Poll { node, blob } => self.poll(stage, node, blob),
             Event::Stored { blob } => self.swarms[blob as usize].store(),
-            Event::Announce { node, blob } => self.announce(stage, node, blob),
+            Event::Announce { node, blob } => {
+                if self.swarms[blob as usize].announce(node) {
+                    stage.after(stage.round_trip, Event::Handout { node, blob });
+                    stage.after(ANNOUNCE, Event::Announce { node, blob });
+                }
+            }
+            Event::Handout { node, blob } => self.hand_out(stage, node, blob),
             Event::Asked(request) => {
                 let swarm = &self.swarms[request.blob as usize];
                 if swarm.is_wanted(request) {
