@@ -11,6 +11,7 @@ pub mod page;
 pub mod plot;
 pub mod run;
 pub mod scenario;
+pub mod search;
 pub mod statistics;
 pub mod time;
 pub mod world;

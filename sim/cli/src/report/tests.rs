@@ -45,6 +45,7 @@ fn outcome(scenario: &Scenario) -> Outcome {
     let row = |number: u8| Row {
         at_s: makespan_s * f64::from(number) / 10.0,
         delivered_bytes: u64::from(number) * 10 * MB * u64::from(scenario.nodes),
+        read_bytes: u64::from(number) * 10 * MB * u64::from(scenario.nodes),
         upstream_bytes: u64::from(number) * 11 * MB,
         rate_bytes_per_s: 5e6 * f64::from(scenario.nodes),
         upstream_bytes_per_s: 1e7,
