@@ -133,6 +133,7 @@ impl Axis {
     fn points(&self, points: usize) -> Vec<u64> {
         let values: BTreeSet<u64> = match &self.choice {
             Choice::List(values) => values.iter().copied().collect(),
+            Choice::Range(least, most) if most - least < points as u64 => (*least..=*most).collect(),
             Choice::Range(least, most) if points < 2 => BTreeSet::from([between(*least, *most, 0.5)]),
             Choice::Range(least, most) => {
                 (0..points).map(|number| between(*least, *most, number as f64 / (points - 1) as f64)).collect()
