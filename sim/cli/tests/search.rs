@@ -60,7 +60,7 @@ fn tuning(folder: &TempDir, from: &str, to: &str) -> PathBuf {
 
 #[test]
 fn a_grid_is_tried_in_full_beside_the_defaults() {
-    let object = object(&sweep(&["--param", "upload_slots=1,4", "--param", "requests_max=1,4"]));
+    let object = object(&sweep(&["--param", "upload_slots=2,4", "--param", "requests_max=2,4"]));
     let candidates = object["candidates"].as_array().unwrap();
     assert_eq!((candidates.len(), object["runs"].as_u64()), (5, Some(10)));
     let defaults = candidates.iter().find(|candidate| candidate["is_default"] == true).unwrap();
@@ -75,14 +75,14 @@ fn a_grid_is_tried_in_full_beside_the_defaults() {
         assert!(objectives["upstream"].as_f64().unwrap() >= 1.0 && objectives["cross_zone"].is_null(), "{candidate}");
     }
     assert!(candidates.iter().any(|candidate| candidate["is_pareto"] == true));
-    // One request at a time leaves links idle.
+    // Fewer requests at a time leave links idle.
     let of = |requests: &str| {
         let found = candidates
             .iter()
             .find(|one| one["parameters"]["requests_max"] == requests && one["parameters"]["upload_slots"] == "4");
         found.unwrap()["objectives"]["makespan"].as_f64().unwrap()
     };
-    assert!(of("1") > of("4"), "{object}");
+    assert!(of("2") > of("4"), "{object}");
 }
 
 #[test]

@@ -218,6 +218,8 @@ impl Dragonfly {
 impl System for Dragonfly {
     type Event = Event;
 
+    const TOLERANCE: f64 = 0.01;
+
     fn begin(&mut self, stage: &mut Stage<Event>, _node: u32) {
         stage.upstream_requests += 1;
     }

@@ -16,6 +16,9 @@ pub(super) trait System {
     /// What happens to it.
     type Event;
 
+    /// Relative error of rates, 0.0 to 0.1. With many short flows a hundredth is quicker and averages out.
+    const TOLERANCE: f64;
+
     /// A node begins: it has to learn what the image is made of.
     fn begin(&mut self, stage: &mut Stage<Self::Event>, node: u32);
 
@@ -38,7 +41,7 @@ pub(super) fn blobs(scenario: &Scenario) -> Vec<u64> {
 pub(super) fn drive<S: System>(scenario: &Scenario, system: S) -> BaselineOutcome {
     let blobs = u32::try_from(blobs(scenario).len()).unwrap_or(u32::MAX);
     let drive = Drive {
-        stage: Stage::new(scenario),
+        stage: Stage::new(scenario, S::TOLERANCE),
         system,
         pulls: vec![None; scenario.nodes as usize],
         arrivals: Arrivals::new(scenario.waves()),

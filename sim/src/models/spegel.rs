@@ -60,6 +60,8 @@ impl Spegel {
 impl System for Spegel {
     type Event = Event;
 
+    const TOLERANCE: f64 = 0.0;
+
     fn begin(&mut self, stage: &mut Stage<Event>, node: u32) {
         let manifest = self.manifest();
         let (from, after) = self.source(manifest, stage.round_trip);

@@ -17,9 +17,6 @@ use crate::{
     time::Nanos,
 };
 
-/// Relative error of rates: far below what models leave out.
-const TOLERANCE: f64 = 0.01;
-
 /// Who sends or receives.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) enum Host {
@@ -84,9 +81,9 @@ pub(super) enum Step<E> {
 }
 
 impl<E> Stage<E> {
-    /// The links of a scenario's cluster, with nothing on them.
-    pub(super) fn new(scenario: &Scenario) -> Self {
-        let mut network = Network::new(TOLERANCE);
+    /// The links of a scenario's cluster, with nothing on them. `tolerance` is the relative error of rates.
+    pub(super) fn new(scenario: &Scenario, tolerance: f64) -> Self {
+        let mut network = Network::new(tolerance);
         let mut both = |link: crate::scenario::Link| NodeLinks {
             up: network.add_link(link.up as f64),
             down: network.add_link(link.down as f64),
@@ -239,7 +236,7 @@ mod tests {
 
     fn stage(name: &str) -> Stage<&'static str> {
         let overrides = Overrides { nodes: Some(4), link: Some(Link { up: 1000, down: 1000 }), ..Overrides::default() };
-        Stage::new(&Scenario::parse_with(by_name(name).unwrap(), name, &overrides).unwrap())
+        Stage::new(&Scenario::parse_with(by_name(name).unwrap(), name, &overrides).unwrap(), 0.0)
     }
 
     /// All events with their seconds, rounded to hundredths.

@@ -48,6 +48,15 @@ impl Objective {
         }
     }
 
+    /// Differences below this are none when candidates are compared in each objective: about what luck makes of it.
+    pub(super) fn grain(self) -> f64 {
+        match self {
+            Self::Makespan | Self::Upstream | Self::CrossZone => 0.005,
+            Self::FirstByte => 0.02,
+            Self::PrefixLag => 0.003,
+        }
+    }
+
     /// Added before two values are compared as a ratio, so that differences near nothing count as little.
     pub(super) fn slack(self) -> f64 {
         match self {

@@ -4,9 +4,6 @@ use std::{cmp::Ordering, collections::BTreeMap};
 
 use super::{Candidate, Measure, Objective};
 
-/// Differences below this are none when candidates are compared in each objective.
-const GRAIN: f64 = 0.001;
-
 /// What each objective counts in a score: by this power of its ratio to the defaults' value.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Weights {
@@ -114,14 +111,13 @@ pub(super) fn mark_pareto(standings: &mut [Standing]) {
     }
 }
 
+/// Whether one is better in an objective, and in all others as good.
 fn beats(one: &Standing, other: &Standing) -> bool {
-    let differences: Vec<f64> = one
-        .objectives
-        .iter()
-        .filter_map(|(objective, value)| {
-            Some((other.objectives.get(objective)? / GRAIN).round() - (value / GRAIN).round())
-        })
-        .collect();
+    let grains = |(objective, value): (&Objective, &f64)| {
+        let steps = |value: f64| (value / objective.grain()).round();
+        Some(steps(*other.objectives.get(objective)?) - steps(*value))
+    };
+    let differences: Vec<f64> = one.objectives.iter().filter_map(grains).collect();
     differences.iter().all(|difference| *difference >= 0.0) && differences.iter().any(|difference| *difference > 0.0)
 }
 
@@ -192,7 +188,7 @@ mod tests {
         mark_pareto(&mut standings);
         let marked: Vec<usize> =
             standings.iter().filter(|standing| standing.is_pareto).map(|standing| standing.place).collect();
-        assert_eq!(marked, [0, 1, 4], "the fourth did not come as far; a thousandth is no difference");
+        assert_eq!(marked, [0, 1, 4], "the fourth did not come as far; a ten-thousandth is no difference");
         sort(&mut standings);
         assert_eq!(standings.map(|standing| standing.place), [1, 0, 2, 4, 3]);
     }

@@ -136,6 +136,8 @@ impl Kraken {
 impl System for Kraken {
     type Event = Event;
 
+    const TOLERANCE: f64 = 0.01;
+
     fn begin(&mut self, stage: &mut Stage<Event>, _node: u32) {
         stage.upstream_requests += u64::from(!self.has_asked_for_manifest);
         self.has_asked_for_manifest = true;
