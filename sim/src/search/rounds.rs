@@ -148,15 +148,21 @@ impl Search {
 
     /// Each candidate as it stands: those that came furthest first, in the order of the last round that chose.
     pub fn standings(&self) -> Vec<Standing> {
-        let mut standings: Vec<Standing> = (0..self.candidates.len()).map(|place| self.standing(place)).collect();
+        self.standings_after(self.rounds.len())
+    }
+
+    /// The same with only the first so many rounds: after one, all candidates have run the same.
+    pub fn standings_after(&self, rounds: usize) -> Vec<Standing> {
+        let mut standings: Vec<Standing> =
+            (0..self.candidates.len()).map(|place| self.standing(place, rounds)).collect();
         standing::mark_pareto(&mut standings);
         standing::sort(&mut standings);
         standings
     }
 
-    fn standing(&self, place: usize) -> Standing {
+    fn standing(&self, place: usize, rounds: usize) -> Standing {
         let done = |round: &usize| self.of(*round, place).next().is_some();
-        let rounds: Vec<usize> = (0..self.rounds.len()).filter(done).collect();
+        let rounds: Vec<usize> = (0..rounds.min(self.rounds.len())).filter(done).collect();
         let chosen = rounds.iter().rev().find(|round| !self.rounds[**round].is_held_out);
         let held_out = rounds.iter().rev().find(|round| self.rounds[**round].is_held_out);
         let last = rounds.last().copied().unwrap_or(0);
@@ -279,6 +285,9 @@ mod tests {
         assert!((standings[0].held_out_score.unwrap() - standings[0].score).abs() < 1e-9, "luck is the same for all");
         assert_eq!((standings[5].score, standings[5].failures), (f64::INFINITY, 1));
         assert!(standings[0].objectives.contains_key(&Objective::Makespan));
+        let first = search.standings_after(1);
+        assert!(first.iter().all(|standing| standing.rounds == 1 && standing.runs == 1), "{first:?}");
+        assert_eq!(first.iter().map(|standing| standing.values[0]).collect::<Vec<_>>(), [4, 5, 3, 6, 8, 10]);
     }
 
     #[test]

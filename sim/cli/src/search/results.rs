@@ -140,19 +140,20 @@ impl Results {
         lines
     }
 
-    /// A map for each objective that applies, of those that took part in the first round in which all did.
+    /// A map for each objective that applies, from the first round, in which all candidates ran the same.
     fn heat_maps(&self) -> Result<Vec<Plot>, PlotError> {
         let Some((columns, rows)) = self.heat else { return Ok(Vec::new()) };
         let axes = self.search.space().axes();
-        let applies = |objective: &Objective| self.standings.iter().any(|one| one.objectives.contains_key(objective));
+        let standings = self.search.standings_after(1);
+        let applies = |objective: &Objective| standings.iter().any(|one| one.objectives.contains_key(objective));
         let map = |objective: Objective| {
-            let Heat { columns: across, rows: up, cells } = heat(axes, &self.standings, objective, columns, rows);
+            let Heat { columns: across, rows: up, cells } = heat(axes, &standings, objective, columns, rows);
             let names = (axes[columns].parameter.name.to_owned(), axes[rows].parameter.name.to_owned());
             let map = HeatMap {
                 name: format!("heat-{}", objective.key()),
                 description: format!("{} for each pair of values of {} and {}.", objective.about(), names.0, names.1),
                 title: format!("{} and {}", names.0, names.1),
-                subtitle: format!("{}; means over all other values", objective.about()),
+                subtitle: format!("{}; means over all other values{}", objective.about(), self.of_round()),
                 axes: names,
                 columns: across,
                 rows: up,
@@ -161,6 +162,13 @@ impl Results {
             map.plot()
         };
         Objective::ALL.into_iter().filter(applies).map(map).collect()
+    }
+}
+
+impl Results {
+    /// Which round a heat map is from, where there are several.
+    fn of_round(&self) -> &'static str {
+        if self.search.rounds().len() > 1 { ", first round" } else { "" }
     }
 }
 
