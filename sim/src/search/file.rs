@@ -382,4 +382,22 @@ mod tests {
         assert!(file.rounds.last().is_some_and(|round| round.is_held_out), "what it gives is shown on other seeds");
         file.search().unwrap();
     }
+
+    #[test]
+    fn what_came_of_it_is_of_this_space() {
+        let file = SpaceFile::parse(include_str!("../../../docs/tuning/defaults.toml"), "defaults.toml").unwrap();
+        let mut lines = include_str!("../../../docs/tuning/defaults.csv").lines().map(|line| line.split(','));
+        let head: Vec<&str> = lines.next().unwrap().collect();
+        let axes = file.space.axes();
+        assert!(axes.iter().zip(&head[1..]).all(|(axis, name)| axis.parameter.name == *name), "{head:?}");
+        let candidates: Vec<Candidate> = lines
+            .map(|line| {
+                axes.iter().zip(line.skip(1)).map(|(axis, text)| axis.parameter.unit.read(text).unwrap()).collect()
+            })
+            .collect();
+        assert_eq!(candidates.len(), file.count + 1, "the draws and the defaults of that time");
+        for candidate in candidates {
+            assert!(axes.iter().zip(&candidate).all(|(axis, value)| axis.holds(*value)), "{candidate:?}");
+        }
+    }
 }
