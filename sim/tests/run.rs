@@ -4,7 +4,7 @@
 
 use shoal_sim::{
     run::{End, Forming, Options, Outcome, run},
-    scenario::{Overrides, Scenario, by_name, shipped},
+    scenario::{Link, Overrides, Scenario, by_name, shipped},
 };
 
 fn scenario(name: &str, overrides: &Overrides) -> Scenario {
@@ -46,6 +46,19 @@ fn nodes_without_each_other_take_what_the_upstream_needs_for_all_copies() {
         assert!(off < 0.005, "{nodes} nodes: {} s instead of {wanted} s", outcome.makespan_s);
         assert!((outcome.upstream_copies() - f64::from(nodes)).abs() < 0.01 * f64::from(nodes));
     }
+}
+
+#[test]
+fn many_nodes_on_fast_links_are_not_held_up_by_the_way_of_requests() {
+    let link = Link { up: 125_000_000, down: 125_000_000 };
+    let fast = Overrides { link: Some(link), ..smaller(100, 128 << 20) };
+    let scenario = scenario("cold-start", &fast);
+    let outcome = made(&scenario, &Options::default());
+    // A piece takes 2 ms of a link and a request some 10 ms; with the numbers that fit slow links it is 1.7 times the bound.
+    let ratio = ratio(&scenario, &outcome);
+    assert!(ratio < 1.5, "{ratio} times the bound");
+    let times = outcome.completions_s();
+    assert!(times[99] < 1.25 * times[50], "the last takes {} s, most take {} s", times[99], times[50]);
 }
 
 #[test]
@@ -132,7 +145,8 @@ fn survivors_of_kills_finish() {
 
 #[test]
 fn a_damaged_piece_reaches_nobody_and_is_counted() {
-    let scenario = scenario("corrupt", &Overrides { size: Some(32 << 20), ..Overrides::default() });
+    // More than the memory from which recent pieces are served undamaged.
+    let scenario = scenario("corrupt", &Overrides { size: Some(160 << 20), ..Overrides::default() });
     let outcome = made(&scenario, &Options::default());
     assert_eq!(outcome.failures(), 0);
     assert!(outcome.nodes.iter().map(|node| node.corrupt_bytes).sum::<u64>() > 0);

@@ -169,8 +169,12 @@ impl World {
     fn queue_of(&self, link: LinkId, bytes: u32) -> Nanos {
         let rate = self.network.rate_of_link(link);
         let own = Nanos::ZERO.after(if rate > 0.0 { f64::from(bytes) / rate } else { 0.0 });
-        let longest = u64::try_from(self.setting.paths.queue.as_nanos()).unwrap_or(u64::MAX);
-        if longest == 0 || !self.network.is_full(link) {
+        if !self.network.is_full(link) {
+            return own;
+        }
+        let paths = &self.setting.paths;
+        let longest = Nanos::from(paths.queue).min(Nanos::ZERO.after(paths.queue_bytes / rate)).0;
+        if longest == 0 {
             return own;
         }
         let moment = self.now.0 / QUEUE_STEP.0;

@@ -96,6 +96,8 @@ pub struct PathSetting {
     pub jitter: Duration,
     /// What a message waits at each full link at most; what it does wait is drawn, and changes several times a second.
     pub queue: Duration,
+    /// Bytes that wait at a full link at most, if that is less: fast ports have small buffers.
+    pub queue_bytes: f64,
     /// Share of packets that are lost, 0.0 to below 1.0: gossip is gone, control messages come a round trip later.
     pub loss: f64,
     /// Share of each link's rate that payload gets, above 0.0 to 1.0.
@@ -113,12 +115,13 @@ pub struct PathSetting {
 }
 
 impl Default for PathSetting {
-    /// A LAN with shapers that hold 50 ms, and the transport's own times as the runtime has them.
+    /// A LAN with shapers that hold 50 ms, ports that hold 1 MiB, and the transport's own times as the runtime has them.
     fn default() -> Self {
         Self {
             latency: Duration::from_micros(150),
             jitter: Duration::from_micros(100),
             queue: Duration::from_millis(50),
+            queue_bytes: 1_048_576.0,
             loss: 0.0,
             goodput: 1.0,
             handshake_round_trips: 1,

@@ -5,14 +5,16 @@ use std::time::Duration;
 /// Parameters of a node as a member of swarms.
 #[derive(Clone, Debug)]
 pub struct SwarmConfig {
-    /// Pieces sent at once. Admission matters more than piece policy: few at once finish early and can be passed on.
+    /// Pieces sent at once. Admission matters more than piece policy: few at once finish early and can be passed on. Up to
+    /// three times as many where requests are long on their way against the time that a piece takes.
     pub upload_slots: usize,
     /// Requests that wait for a slot; further ones are refused. One that waits at a busy peer could be served by another;
     /// what a reader waits for has a place more.
     pub upload_backlog: usize,
     /// Refused members that are told when a slot frees.
     pub refused_max: usize,
-    /// Pieces requested at once from all peers. More than the uploaders' slots only makes queues.
+    /// Pieces requested at once from all peers. More than the uploaders' slots only makes queues. Up to three times as many
+    /// where requests are long on their way against the time that a piece takes.
     pub requests_max: usize,
     /// The same for a blob of which this node has only the first pieces, which nearly everybody lacks: the fewer are sent
     /// at once, the sooner there is a second source.
@@ -43,8 +45,11 @@ pub struct SwarmConfig {
     pub rest_min: Duration,
     /// Longest rest.
     pub rest_max: Duration,
-    /// How long a peer that said BUSY is left alone unless it says that a slot is free.
-    pub busy_retry: Duration,
+    /// How long a peer that said BUSY is left alone, unless it says that a slot is free: what a piece takes, but at least
+    /// this.
+    pub busy_retry_min: Duration,
+    /// Longest that such a peer is left alone, and for how long while no transfer has been measured.
+    pub busy_retry_max: Duration,
     /// A request is repeated elsewhere when it is older than this.
     pub hedge_min: Duration,
     /// Time that a home has to answer an announcement.
@@ -76,7 +81,8 @@ impl Default for SwarmConfig {
             stall_unknown: Duration::from_secs(5),
             rest_min: Duration::from_secs(5),
             rest_max: Duration::from_secs(60),
-            busy_retry: Duration::from_millis(250),
+            busy_retry_min: Duration::from_millis(20),
+            busy_retry_max: Duration::from_millis(250),
             hedge_min: Duration::from_millis(100),
             announce_timeout: Duration::from_millis(500),
             better_home_interval: Duration::from_secs(2),

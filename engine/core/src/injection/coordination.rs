@@ -278,11 +278,16 @@ impl Coordination {
         patience * (1 << self.taken_back)
     }
 
+    /// Median rate at which members fetch, of those that have shown one, in bytes per second.
+    fn typical_rate(participants: &Participants) -> Option<f64> {
+        let mut rates: Vec<_> = participants.values().filter_map(|participant| participant.rate).collect();
+        let middle = rates.len() / 2;
+        (!rates.is_empty()).then(|| *rates.select_nth_unstable_by(middle, f64::total_cmp).1)
+    }
+
     /// What a piece takes from the upstream at the median rate of those that have shown one.
     fn piece_time(&self, participants: &Participants) -> Option<Duration> {
-        let mut rates: Vec<_> = participants.values().filter_map(|participant| participant.rate).collect();
-        rates.sort_by(f64::total_cmp);
-        let median = rates.get(rates.len() / 2)?;
+        let median = Self::typical_rate(participants)?;
         let piece_s = self.geometry.piece_bytes() as f64 / median.max(1.0);
         Some(Duration::from_secs_f64(piece_s.min(60.0)))
     }

@@ -81,9 +81,8 @@ impl Participant {
     }
 
     /// Bytes that its upstream gives it in `time`, once its rate is known.
-    #[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss)] // A rate is not negative, and `as` saturates.
     pub(super) fn bytes_in(&self, time: Duration) -> Option<u64> {
-        self.rate.map(|rate| (rate * time.as_secs_f64()) as u64)
+        self.rate.map(|rate| bytes_at(rate, time))
     }
 
     /// Takes one measurement of its upstream rate into the moving average.
@@ -91,4 +90,10 @@ impl Participant {
         let sample = bytes as f64 / elapsed.as_secs_f64().max(0.000_1);
         self.rate = Some(self.rate.map_or(sample, |rate| 0.7 * rate + 0.3 * sample));
     }
+}
+
+/// Bytes that come in `time` at `rate` bytes per second.
+#[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss)] // A rate is not negative, and `as` saturates.
+pub(super) fn bytes_at(rate: f64, time: Duration) -> u64 {
+    (rate * time.as_secs_f64()) as u64
 }

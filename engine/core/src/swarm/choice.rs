@@ -61,6 +61,8 @@ pub(super) struct Chooser<'a> {
     pub(super) random: &'a mut Stream,
     /// Time that a gateway of the zone has to bring in a piece.
     pub(super) patience: Duration,
+    /// Requests at once to all peers.
+    pub(super) requests_max: usize,
 }
 
 impl<'a> Chooser<'a> {
@@ -111,7 +113,7 @@ impl<'a> Chooser<'a> {
         });
         let is_usable = |candidate: &Candidate<'_>| candidate.free_at <= self.now;
         let mut usable: Neighbours<'a> = with_pieces.clone().filter(is_usable).collect();
-        let per_peer = self.config.requests_max.div_ceil(usable.len().max(1));
+        let per_peer = self.requests_max.div_ceil(usable.len().max(1));
         usable.retain(|candidate| candidate.peer.is_none_or(|peer| peer.in_flight < per_peer));
         if !blob.crossing.is_exclusive() {
             return Reach { near: usable, far: Neighbours::new(), zone: Neighbours::new() };

@@ -85,12 +85,12 @@ enum Timer {
 impl Swarm {
     pub(crate) fn new(config: SwarmConfig, seed: u64) -> Self {
         Self {
+            uploads: Uploads::new(config.upload_slots),
             config,
             random: Stream::new(seed, "swarm"),
             blobs: BTreeMap::new(),
             peers: Peers::default(),
             transfers: Transfers::default(),
-            uploads: Uploads::new(),
             holding: Holding::default(),
             timers: Timers::default(),
             requests_at: None,
@@ -238,7 +238,9 @@ impl Swarm {
     ) {
         if let Some(blob) = self.blobs.get(digest).filter(|blob| blob.have.has(piece)) {
             let is_young = blob.is_wanted() && blob.have.count() <= YOUNG_PIECES;
-            let slots = if is_young { self.config.upload_slots_young } else { self.config.upload_slots };
+            let all = self.transfers.uploads_for(self.config.upload_slots);
+            self.uploads.set_slots(all);
+            let slots = if is_young { self.config.upload_slots_young } else { all };
             let request = UploadRequest { upload, from, urgency, slots };
             self.uploads.request(&self.config, around.outbox, request);
         } else {

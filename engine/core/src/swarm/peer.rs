@@ -146,9 +146,9 @@ impl Peer {
         self.load = load;
     }
 
-    pub(super) fn note_busy(&mut self, now: Time, load: Load, config: &SwarmConfig) {
+    pub(super) fn note_busy(&mut self, until: Time, load: Load) {
         self.load = load;
-        self.busy_until = now + config.busy_retry;
+        self.busy_until = until;
     }
 
     pub(super) fn note_free(&mut self, now: Time, load: Load) {

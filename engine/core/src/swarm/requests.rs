@@ -38,7 +38,7 @@ impl Swarm {
     /// would get less of it the more peers send at the same time, while the upstream idles.
     fn requests_max(&self) -> usize {
         let wanted = self.blobs.values().filter(|blob| blob.is_wanted()).count().max(1);
-        self.config.requests_max.saturating_sub(self.holding.len() / wanted).max(2)
+        self.transfers.requests_for(self.config.requests_max).saturating_sub(self.holding.len() / wanted).max(2)
     }
 
     /// The next request over all blobs: what readers wait for, then the blob with the fewest pieces on their way.
@@ -54,8 +54,9 @@ impl Swarm {
             let Some(blob) = self.blobs.get(&digest).filter(|blob| blob.lacks_what_neighbours_have()) else { continue };
             let patience = self.gateway_patience(blob);
             let may_cross = blob.crossing.is_exclusive() && self.crossings(blob) < self.config.requests_far_max;
+            let requests_max = self.transfers.requests_for(self.config.requests_max);
             let (config, peers, random) = (&self.config, &self.peers, &mut self.random);
-            let mut chooser = Chooser { now, config, peers, random, patience };
+            let mut chooser = Chooser { now, config, peers, random, patience, requests_max };
             if let Some(choice) = chooser.choose(blob, may_cross) {
                 return Some((digest, choice));
             }
@@ -140,9 +141,14 @@ impl Swarm {
     /// A piece did not arrive.
     pub(crate) fn piece_failed(&mut self, around: &mut Surroundings<'_>, id: TransferId, failure: TransferFailure) {
         let Some(transfer) = self.close(id) else { return };
+        if let TransferFailure::Busy(_) = failure {
+            self.transfers.note_refusal(around.now.since(transfer.started_at));
+        }
+        let patience = self.transfers.expected(transfer.bytes).unwrap_or(self.config.busy_retry_max);
+        let patience = patience.clamp(self.config.busy_retry_min, self.config.busy_retry_max);
         let mut peer = self.peers.get_mut(transfer.from);
         match failure {
-            TransferFailure::Busy(load) => peer.note_busy(around.now, load, &self.config),
+            TransferFailure::Busy(load) => peer.note_busy(around.now + patience, load),
             TransferFailure::Unreachable | TransferFailure::Corrupt => peer.rest(around.now, &self.config),
             TransferFailure::NotHeld => {
                 if let Some(blob) = self.blobs.get_mut(&transfer.digest) {
@@ -198,8 +204,9 @@ impl Swarm {
     fn repeat(&mut self, around: &mut Surroundings<'_>, slow: &Transfer) {
         let Some(blob) = self.blobs.get(&slow.digest) else { return };
         let patience = self.gateway_patience(blob);
+        let requests_max = self.transfers.requests_for(self.config.requests_max);
         let (config, peers, random) = (&self.config, &self.peers, &mut self.random);
-        let mut chooser = Chooser { now: around.now, config, peers, random, patience };
+        let mut chooser = Chooser { now: around.now, config, peers, random, patience, requests_max };
         let Some(from) = chooser.another_source(blob, slow.piece, slow.from) else { return };
         if let Some(blob) = self.blobs.get_mut(&slow.digest) {
             blob.hedged += 1;

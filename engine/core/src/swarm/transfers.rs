@@ -7,6 +7,11 @@ use smallvec::SmallVec;
 
 use crate::{config::SwarmConfig, event::TransferId, time::Time};
 
+/// How many times as many pieces are under way at most where the way to peers is long against the time that a piece takes.
+const STRETCH_MAX: f64 = 3.0;
+/// What of it the configured numbers hold already.
+const STRETCH_USUAL: f64 = 1.25;
+
 /// One request for one piece.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Transfer {
@@ -28,6 +33,10 @@ pub(super) struct Transfers {
     seconds_per_byte: Option<f64>,
     /// What a piece of this many bytes should take, as nearly all pieces have.
     typical: Option<(u64, Duration)>,
+    /// Seconds until a refusal is here, averaged over the last ones: the way there and back, with the queues on it.
+    reaction: Option<f64>,
+    /// See [`Transfers::stretch`].
+    stretch: f64,
 }
 
 impl Transfers {
@@ -70,6 +79,32 @@ impl Transfers {
         let seconds = self.seconds_per_byte.map_or(sample, |mean| 0.9 * mean + 0.1 * sample);
         self.seconds_per_byte = Some(seconds);
         self.typical = Some((bytes, time_of(bytes, seconds)));
+        self.set_stretch();
+    }
+
+    /// Takes into account how long a refusal took to come.
+    pub(super) fn note_refusal(&mut self, elapsed: Duration) {
+        let sample = elapsed.as_secs_f64();
+        self.reaction = Some(self.reaction.map_or(sample, |mean| 0.9 * mean + 0.1 * sample));
+        self.set_stretch();
+    }
+
+    fn set_stretch(&mut self) {
+        let (Some(reaction), Some((_, whole))) = (self.reaction, self.typical) else { return };
+        let service = (whole.as_secs_f64() - reaction).max(reaction / (STRETCH_MAX - 1.0)).max(0.000_1);
+        self.stretch = 1.0 + reaction / service;
+    }
+
+    /// Requests at once where `count` are meant to be served at once: those that are on their way to a peer, or refused,
+    /// come on top (Little 1961). 1 to [`STRETCH_MAX`] times `count`.
+    pub(super) fn requests_for(&self, count: usize) -> usize {
+        scaled(count, self.stretch)
+    }
+
+    /// Uploads at once where `count` usually are: more where the next request is long on its way. 1 to [`STRETCH_MAX`]
+    /// times `count`.
+    pub(super) fn uploads_for(&self, count: usize) -> usize {
+        scaled(count, self.stretch / STRETCH_USUAL)
     }
 
     /// What a piece of `bytes` should take.
@@ -100,6 +135,44 @@ impl Transfers {
     }
 }
 
+#[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss)] // Neither is negative, and both are small.
+fn scaled(count: usize, factor: f64) -> usize {
+    (count as f64 * factor.clamp(1.0, STRETCH_MAX)).round() as usize
+}
+
 fn time_of(bytes: u64, seconds_per_byte: f64) -> Duration {
     Duration::from_secs_f64((seconds_per_byte * bytes as f64).min(600.0))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const PIECE: u64 = 1 << 20;
+
+    /// After many pieces that took `whole` and refusals that took `reaction`, in milliseconds.
+    fn after(whole: u64, reaction: u64) -> Transfers {
+        let mut transfers = Transfers::default();
+        for _ in 0..100 {
+            transfers.measure(PIECE, Duration::from_millis(whole));
+            transfers.note_refusal(Duration::from_millis(reaction));
+        }
+        transfers
+    }
+
+    #[test]
+    fn a_long_way_takes_more_requests_and_a_short_one_none() {
+        assert_eq!(Transfers::default().requests_for(6), 6, "nothing is known");
+        assert_eq!(after(400, 1).requests_for(6), 6);
+        assert_eq!(after(400, 200).requests_for(6), 12, "half of the time is the way");
+        assert_eq!(after(400, 399).requests_for(6), 18);
+        assert_eq!(after(400, 4000).requests_for(6), 18, "bounded");
+    }
+
+    #[test]
+    fn uploads_grow_less_than_requests_and_never_shrink() {
+        assert_eq!(after(400, 60).uploads_for(5), 5);
+        assert_eq!(after(400, 200).uploads_for(5), 8);
+        assert_eq!(after(400, 4000).uploads_for(5), 15, "bounded");
+    }
 }

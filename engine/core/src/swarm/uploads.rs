@@ -22,6 +22,8 @@ const TOLD_PER_SLOT: usize = 2;
 /// The upload side of a node, over all blobs.
 #[derive(Debug)]
 pub(super) struct Uploads {
+    /// Pieces sent at once.
+    slots: usize,
     active: BTreeMap<UploadId, MemberId>,
     queue: VecDeque<UploadRequest>,
     /// Members that were refused, the longest-waiting first.
@@ -41,8 +43,19 @@ pub(super) struct UploadRequest {
 }
 
 impl Uploads {
-    pub(super) fn new() -> Self {
-        Self { active: BTreeMap::new(), queue: VecDeque::new(), refused: VecDeque::new(), served: BTreeMap::new() }
+    pub(super) fn new(slots: usize) -> Self {
+        Self {
+            slots,
+            active: BTreeMap::new(),
+            queue: VecDeque::new(),
+            refused: VecDeque::new(),
+            served: BTreeMap::new(),
+        }
+    }
+
+    /// From now on so many pieces are sent at once. Requests under way are not touched.
+    pub(super) fn set_slots(&mut self, slots: usize) {
+        self.slots = slots;
     }
 
     pub(super) fn load(&self) -> Load {
@@ -52,10 +65,10 @@ impl Uploads {
 
     /// Serves, queues or refuses a request.
     pub(super) fn request(&mut self, config: &SwarmConfig, outbox: &mut Outbox, request: UploadRequest) {
-        let slots = request.slots.min(config.upload_slots);
+        let slots = request.slots.min(self.slots);
         // One place more for what a reader waits for, so that bulk requests never shut it out; and those that fewer slots
         // leave over.
-        let more = usize::from(request.urgency == Urgency::OnDemand) + config.upload_slots - slots;
+        let more = usize::from(request.urgency == Urgency::OnDemand) + self.slots - slots;
         if self.active.len() < slots {
             self.serve(outbox, request.upload, request.from);
         } else if self.queue.len() < config.upload_backlog + more {
@@ -112,7 +125,7 @@ impl Uploads {
 
     /// Tells refused members that there is room.
     fn invite(&mut self, config: &SwarmConfig, outbox: &mut Outbox) {
-        if self.active.len() + self.queue.len() >= config.upload_slots + config.upload_backlog {
+        if self.active.len() + self.queue.len() >= self.slots + config.upload_backlog {
             return;
         }
         let load = self.load();
@@ -143,7 +156,7 @@ mod tests {
     /// Requests of peers 1, 2, 3, ... in order.
     fn requested(count: u8) -> (Uploads, Outbox, SwarmConfig) {
         let config = SwarmConfig { upload_slots: 4, upload_backlog: 1, ..SwarmConfig::default() };
-        let (mut uploads, mut outbox) = (Uploads::new(), Outbox::new(OWN));
+        let (mut uploads, mut outbox) = (Uploads::new(4), Outbox::new(OWN));
         for index in 1..=count {
             uploads.request(&config, &mut outbox, asked(UploadId(u64::from(index)), peer(index), Urgency::Bulk));
         }
@@ -185,7 +198,7 @@ mod tests {
     #[test]
     fn a_request_with_fewer_slots_waits_for_them() {
         let config = SwarmConfig { upload_slots: 4, upload_backlog: 0, ..SwarmConfig::default() };
-        let (mut uploads, mut outbox) = (Uploads::new(), Outbox::new(OWN));
+        let (mut uploads, mut outbox) = (Uploads::new(4), Outbox::new(OWN));
         for index in 1..=5 {
             let request = UploadRequest { slots: 2, ..asked(UploadId(index), peer(1), Urgency::Bulk) };
             uploads.request(&config, &mut outbox, request);

@@ -25,8 +25,8 @@ const MTU_INITIAL: u16 = 1200;
 const REQUESTS_MAX: u32 = 64;
 /// Bytes of one stream that are buffered before they are read: several pieces of a usual blob.
 const STREAM_WINDOW_BYTES: u32 = 2 * 1024 * 1024;
-/// Streams of one connection whose windows may be full at once without holding back the control stream: four requests
-/// for a blob (`SwarmConfig::requests_max`), three for hedges and for another blob, and control itself.
+/// Streams of one connection whose windows may be full at once without holding back the control stream: the six requests
+/// of a node on a slow link (`SwarmConfig::requests_max`), were they all to one peer, one for a hedge, and control itself.
 const FULL_STREAMS: u32 = 8;
 /// Bytes of one connection that are buffered before they are read, because a limit or the disk holds the reader up. Were
 /// it no more than the streams of pieces fill, messages would wait behind pieces, as they still may where one peer sends

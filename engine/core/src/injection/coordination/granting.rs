@@ -10,8 +10,15 @@ use shoal_wire::{
 use super::{Coordination, Participants};
 use crate::{
     config::InjectionConfig,
-    injection::{Context, lease::Lease, participant::Participant},
+    injection::{
+        Context,
+        lease::Lease,
+        participant::{Participant, bytes_at},
+    },
 };
+
+/// A holder that has shown no rate gets a run of this part of the usual time.
+const UNKNOWN_SHARE: u32 = 4;
 
 impl Coordination {
     /// Gives out leases while the limit, the work and the wanters allow.
@@ -29,7 +36,7 @@ impl Coordination {
                 return;
             }
             let Some(holder) = self.choose_holder(context, participants) else { return };
-            let Some(mut run) = self.next_run(&covered, context.config, participants.get(&holder)) else {
+            let Some(mut run) = self.next_run(&covered, context.config, participants, holder) else {
                 return self.help_the_slowest(context, participants, holder);
             };
             if self.is_opening(context) {
@@ -72,16 +79,24 @@ impl Coordination {
         self.available.is_empty() && context.now.since(self.opened_at) < context.config.opening_max
     }
 
-    /// The first pieces that nobody has or fetches: about a second's worth at the holder's rate.
+    /// The first pieces that nobody has or fetches: about a second's worth at the holder's rate, a quarter of it at that of the
+    /// others where it has shown none. In a large swarm nearly every lease is its holder's first; if each were short, the
+    /// upstream would spend its time on beginnings.
     fn next_run(
         &self,
         covered: &PieceMap,
         config: &InjectionConfig,
-        holder: Option<&Participant>,
+        participants: &Participants,
+        holder: MemberId,
     ) -> Option<std::ops::Range<u32>> {
         let first = covered.first_missing(PieceIndex(0))?.0;
         let piece_bytes = self.geometry.piece_bytes();
-        let target = holder.and_then(|holder| holder.bytes_in(config.run_time)).unwrap_or(config.run_bytes_start);
+        let time = config.run_time;
+        let target = participants
+            .get(&holder)
+            .and_then(|holder| holder.bytes_in(time))
+            .or_else(|| Self::typical_rate(participants).map(|rate| bytes_at(rate, time / UNKNOWN_SHARE)))
+            .unwrap_or(config.run_bytes_start);
         let left = self.geometry.pieces() - covered.count();
         let share = left.div_ceil(2 * self.concurrency.limit()).max(1);
         let wanted = u32::try_from(target.min(config.run_bytes_max) / piece_bytes).unwrap_or(u32::MAX).clamp(1, share);
