@@ -6,7 +6,7 @@ use serde::Deserialize;
 use shoal_core::units::{Rate, Size};
 use thiserror::Error;
 
-use super::{Axis, Candidate, Case, Round, Search, SearchError, Space, SpaceError, Weights};
+use super::{Axis, Candidate, Case, Round, Search, SearchError, Space, SpaceError, Weights, seeds};
 use crate::scenario::{Link, Overrides, Scenario, ScenarioError, by_name, shipped};
 
 /// Why a file is no tuning.
@@ -169,21 +169,6 @@ struct RawWeights {
     cross_zone: Option<f64>,
 }
 
-/// Reads seeds, as `1..5`, both ends among them, or `7`.
-///
-/// # Errors
-/// What is expected.
-pub fn seeds(text: &str) -> Result<Vec<u64>, String> {
-    let expected =
-        || format!("{text:?} are no seeds; expected FIRST..LAST, as in 1..5, of at most 1000, or one number");
-    let number = |text: &str| text.trim().parse::<u32>().map_err(|_| expected());
-    let (first, last) = match text.split_once("..") {
-        Some((first, last)) => (number(first)?, number(last)?),
-        None => (number(text)?, number(text)?),
-    };
-    if first > last || last - first >= 1000 { Err(expected()) } else { Ok((first..=last).map(u64::from).collect()) }
-}
-
 impl SpaceFile {
     /// Reads a file; `file` is its name in errors.
     pub fn parse(text: &str, file: &str) -> Result<Self, FileError> {
@@ -267,14 +252,14 @@ impl Reader<'_> {
         for round in &raw.rounds {
             rounds.push(Round {
                 cases: self.cases_named(round.scenarios.as_deref(), cases)?,
-                seeds: seeds(&round.seeds).map_err(|problem| self.refuse("rounds.seeds", problem))?,
+                seeds: seeds(&round.seeds).map_err(|problem| self.refuse("rounds.seeds", problem.to_string()))?,
                 keep: self.count("rounds.keep", round.keep, 10_000)?,
                 is_held_out: false,
             });
         }
         if let Some(held_out) = &raw.held_out {
             let cases = self.cases_named(held_out.scenarios.as_deref(), cases)?;
-            let seeds = seeds(&held_out.seeds).map_err(|problem| self.refuse("held_out.seeds", problem))?;
+            let seeds = seeds(&held_out.seeds).map_err(|problem| self.refuse("held_out.seeds", problem.to_string()))?;
             if let Some(seed) = seeds.iter().find(|seed| rounds.iter().any(|round| round.seeds.contains(seed))) {
                 return Err(
                     self.refuse("held_out.seeds", format!("{seed} is one of a round; name seeds that none has"))

@@ -34,15 +34,17 @@ mod heat;
 mod measure;
 mod parameter;
 mod rounds;
+mod seeds;
 mod space;
 mod standing;
 mod value;
 
-pub use file::{FileError, SpaceFile, seeds};
+pub use file::{FileError, SpaceFile};
 pub use heat::{Heat, heat};
 pub use measure::{Measure, Objective};
 pub use parameter::Parameter;
 pub use rounds::{Case, Job, RUNS_MAX, Round, Search, SearchError};
+pub use seeds::{SeedsError, seeds};
 pub use space::{Axis, CANDIDATES_MAX, Candidate, Choice, Space, SpaceError};
 pub use standing::{Standing, Weights};
 pub use value::Unit;

@@ -159,7 +159,8 @@ const PARAMETERS: &[Parameter] = table! {
         stall_unknown Time 100 * MS, 60 * S;
         rest_min Time 100 * MS, 60 * S;
         rest_max Time S, 600 * S;
-        busy_retry Time 5 * MS, 10 * S;
+        busy_retry_min Time MS, 10 * S;
+        busy_retry_max Time 5 * MS, 10 * S;
         hedge_min Time 10 * MS, 30 * S;
         announce_timeout Time 50 * MS, 10 * S;
         better_home_interval Time 100 * MS, 60 * S;
@@ -220,6 +221,7 @@ pub(super) fn contradiction(core: &CoreConfig) -> Option<&'static str> {
         (swarm.upload_slots_young > swarm.upload_slots, "upload_slots_young is above upload_slots"),
         (swarm.neighbours > swarm.neighbours_max, "neighbours is above neighbours_max"),
         (swarm.requests_far_max > swarm.requests_max, "requests_far_max is above requests_max"),
+        (swarm.busy_retry_min > swarm.busy_retry_max, "busy_retry_min is above busy_retry_max"),
         (swarm.rest_min > swarm.rest_max, "rest_min is above rest_max"),
         (injection.leases_start > injection.leases_max, "leases_start is above leases_max"),
         (injection.run_bytes_start > injection.run_bytes_max, "run_bytes_start is above run_bytes_max"),

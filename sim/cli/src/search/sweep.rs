@@ -85,7 +85,7 @@ impl SweepArgs {
             anyhow::ensure!(!cases.iter().any(|case| case.name == name), "the scenario {name} is named twice");
             cases.push(Case { name, scenario });
         }
-        let seeds = seeds(&self.seeds).map_err(|problem| anyhow::anyhow!("--seeds: {problem}"))?;
+        let seeds = seeds(&self.seeds).context("--seeds")?;
         let round = Round { cases: (0..cases.len()).collect(), seeds, keep: 1, is_held_out: false };
         let search = Search::new(space, candidates, cases, vec![round], Weights::default())?;
         self.search.ready("sweep".to_owned(), search)
