@@ -5,11 +5,13 @@
 
 pub mod baseline;
 pub mod format;
+pub mod models;
 pub mod network;
 pub mod page;
 pub mod plot;
 pub mod run;
 pub mod scenario;
+pub mod search;
 pub mod statistics;
 pub mod time;
 pub mod world;

@@ -41,20 +41,7 @@ impl ScenarioArgs {
     /// # Errors
     /// The user's: there is no such scenario or file, or a value in it or in a flag cannot be.
     pub fn scenario(&self, nodes: Option<u32>) -> anyhow::Result<Scenario> {
-        let (text, file) = self.text()?;
-        Ok(Scenario::parse_with(&text, &file, &self.overrides(nodes))?)
-    }
-
-    /// Text of the scenario, and what errors call it.
-    fn text(&self) -> anyhow::Result<(String, String)> {
-        if let Some(text) = by_name(&self.scenario) {
-            return Ok((text.to_owned(), format!("{}.toml", self.scenario)));
-        }
-        let path = Path::new(&self.scenario);
-        let names = || shipped().iter().map(|(name, _)| *name).collect::<Vec<_>>().join(", ");
-        ensure!(path.is_file(), "{} is neither a file nor one of {}", self.scenario, names());
-        let text = std::fs::read_to_string(path).with_context(|| format!("cannot read {}", path.display()))?;
-        Ok((text, self.scenario.clone()))
+        scenario_named(&self.scenario, &self.overrides(nodes))
     }
 
     fn overrides(&self, nodes: Option<u32>) -> Overrides {
@@ -69,6 +56,27 @@ impl ScenarioArgs {
             seed: self.seed,
         }
     }
+}
+
+/// A scenario that comes with it, or that of a file, with values replaced.
+///
+/// # Errors
+/// The user's: there is no such scenario or file, or a value cannot be.
+pub fn scenario_named(name: &str, overrides: &Overrides) -> anyhow::Result<Scenario> {
+    let (text, file) = text_of(name)?;
+    Ok(Scenario::parse_with(&text, &file, overrides)?)
+}
+
+/// Text of a scenario, and what errors call it.
+fn text_of(name: &str) -> anyhow::Result<(String, String)> {
+    if let Some(text) = by_name(name) {
+        return Ok((text.to_owned(), format!("{name}.toml")));
+    }
+    let path = Path::new(name);
+    let names = || shipped().iter().map(|(name, _)| *name).collect::<Vec<_>>().join(", ");
+    ensure!(path.is_file(), "{name} is neither a file nor one of {}", names());
+    let text = std::fs::read_to_string(path).with_context(|| format!("cannot read {}", path.display()))?;
+    Ok((text, name.to_owned()))
 }
 
 /// The shipped scenarios, one a line.

@@ -46,3 +46,31 @@ impl Drop for Board {
         self.bar.finish_and_clear();
     }
 }
+
+/// One line at the bottom of the terminal while many runs are made.
+#[derive(Debug)]
+pub(crate) struct Tally {
+    bar: ProgressBar,
+}
+
+impl Tally {
+    /// For a round of so many rounds, from 1, with so many runs.
+    pub(crate) fn new(round: usize, rounds: usize, runs: usize) -> Self {
+        let style = ProgressStyle::with_template("{msg} [{bar:30}] {pos} of {len} runs, {eta} left");
+        let style = style.unwrap_or_else(|_| ProgressStyle::default_bar()).progress_chars("=> ");
+        let bar = ProgressBar::new(runs as u64).with_style(style).with_message(format!("round {round} of {rounds}"));
+        bar.tick();
+        Self { bar }
+    }
+
+    /// So many runs are done.
+    pub(crate) fn show(&mut self, done: usize) {
+        self.bar.set_position(done as u64);
+    }
+}
+
+impl Drop for Tally {
+    fn drop(&mut self) {
+        self.bar.finish_and_clear();
+    }
+}

@@ -6,7 +6,10 @@ use clap::{Args, Parser, Subcommand};
 use shoal_sim::scenario::Scenario;
 use shoal_sim_cli::{ScenarioArgs, check_folder};
 
-use crate::plan::PlanArgs;
+use crate::{
+    plan::PlanArgs,
+    search::{SweepArgs, TuneArgs},
+};
 
 /// Simulates clusters that pull container images: the nodes' own state machines, in virtual time, with up to thousands of
 /// nodes in one process
@@ -29,10 +32,20 @@ pub(crate) enum Command {
     /// Exit codes: 0 all pulls ended well that no fault ended, 1 a pull failed or the report could not be written, 2 wrong
     /// usage or a scenario that cannot be.
     Run(Box<RunArgs>),
-    /// Say what a cluster can expect: simulate it, and compare it with single-source pulls and a pull-through cache
+    /// Say what a cluster can expect: simulate it, and compare it with single-source pulls, a pull-through
+    /// cache, and models of other systems
     ///
     /// Exit codes as those of `run`.
     Plan(Box<PlanArgs>),
+    /// Try values of the engine's parameters, all combinations or some, in the same runs, and compare what comes of them
+    ///
+    /// Exit codes: 0 all runs were made, 1 a run could not be made or the results not be written, 2 wrong usage, a parameter
+    /// or value that cannot be, or a scenario that cannot be.
+    Sweep(Box<SweepArgs>),
+    /// Search for better values of the engine's parameters by successive halving, over a space that a file describes
+    ///
+    /// Exit codes as those of `sweep`.
+    Tune(Box<TuneArgs>),
     /// List the scenarios that come with it
     Scenarios,
 }

@@ -3,5 +3,5 @@
 mod arguments;
 mod report;
 
-pub use arguments::{ScenarioArgs, link, scenarios};
-pub use report::{Compared, Context, Figures, FirstByte, NodeSeconds, Report, WriteError, check_folder};
+pub use arguments::{ScenarioArgs, link, scenario_named, scenarios};
+pub use report::{Compared, Context, Figures, FirstByte, Kind, NodeSeconds, Report, WriteError, check_folder};

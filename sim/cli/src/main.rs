@@ -3,6 +3,7 @@
 mod board;
 mod command;
 mod plan;
+mod search;
 
 use std::{env, io::Write, path::Path, process::ExitCode, time::Instant};
 
@@ -16,6 +17,7 @@ use shoal_sim_cli::{Context, Report, scenarios};
 
 use board::Board;
 use command::{Cli, Command};
+use search::{Ready, parameters};
 
 /// Exit code for wrong usage.
 const WRONG_USAGE: u8 = 2;
@@ -30,6 +32,9 @@ fn main() -> ExitCode {
             let report = simulate(scenario)?.compared();
             show(&report, arguments.out.as_deref(), arguments.json)
         }),
+        Some(Command::Sweep(arguments)) if arguments.parameters => print(&parameters()).map(|()| ExitCode::SUCCESS),
+        Some(Command::Sweep(arguments)) => with(arguments.checked(), find),
+        Some(Command::Tune(arguments)) => with(arguments.checked(), find),
         Some(Command::Scenarios) | None => scenarios().and_then(|list| print(&list)).map(|()| ExitCode::SUCCESS),
     };
     done.unwrap_or_else(|error| {
@@ -38,13 +43,16 @@ fn main() -> ExitCode {
     })
 }
 
-/// Goes on with a scenario that the user's arguments make.
-fn with(
-    scenario: anyhow::Result<Scenario>,
-    go_on: impl FnOnce(Scenario) -> anyhow::Result<ExitCode>,
-) -> anyhow::Result<ExitCode> {
-    match scenario {
-        Ok(scenario) => go_on(scenario),
+/// Makes the runs of a search, and prints what came of them.
+fn find(search: Ready) -> anyhow::Result<ExitCode> {
+    print(&search.go()?)?;
+    Ok(ExitCode::SUCCESS)
+}
+
+/// Goes on with what the user's arguments make.
+fn with<T>(made: anyhow::Result<T>, go_on: impl FnOnce(T) -> anyhow::Result<ExitCode>) -> anyhow::Result<ExitCode> {
+    match made {
+        Ok(made) => go_on(made),
         Err(error) => {
             eprintln!("error: {error:#}");
             Ok(ExitCode::from(WRONG_USAGE))

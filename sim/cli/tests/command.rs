@@ -186,15 +186,23 @@ fn a_plan_stands_beside_what_people_use_without_a_swarm() {
     let object = object(&plan);
     let systems = object["systems"].as_array().unwrap();
     let names: Vec<&str> = systems.iter().map(|system| system["system"].as_str().unwrap()).collect();
-    assert_eq!(names, ["shoal", "single", "pull-through"]);
+    assert_eq!(names, ["shoal", "single", "pull-through", "spegel", "kraken", "dragonfly"]);
     // 12 copies of 8 MiB over 12.5 MB/s.
     let single = systems[1]["makespan_s"].as_f64().unwrap();
     assert!((single - 8.053).abs() < 0.001, "{single}");
     assert_eq!(systems[1]["upstream_bytes"], 12 * (8 << 20));
     assert!(systems[0]["makespan_s"].as_f64() < Some(single), "{object}");
     assert!(systems[0]["p50_s"].as_f64() <= systems[0]["p99_s"].as_f64());
+    let kinds: Vec<&str> = systems.iter().map(|system| system["kind"].as_str().unwrap()).collect();
+    assert_eq!(kinds, ["engine", "links", "links", "model", "model", "model"]);
     let text = shoal_sim(&plan);
-    assert!(stdout(&text).contains("pull-through") && stdout(&text).contains("plan, 12 nodes"), "{}", stdout(&text));
+    assert!(
+        stdout(&text).contains("dragonfly (model)")
+            && stdout(&text).contains("pull-through")
+            && stdout(&text).contains("plan, 12 nodes"),
+        "{}",
+        stdout(&text)
+    );
 }
 
 #[test]

@@ -134,6 +134,11 @@ impl Canvas<'_> {
         self.put(&Circle::new(place, 4, colour.filled()))
     }
 
+    /// A rectangle of one colour, from its upper left to its lower right corner.
+    pub(super) fn cell(&self, corners: [Place; 2], colour: Colour) -> Result<(), String> {
+        self.put(&Rectangle::new(corners, colour.filled()))
+    }
+
     /// The area inside the places.
     pub(super) fn area(&self, places: &[Place], colour: Colour) -> Result<(), String> {
         self.put(&Polygon::new(places.to_vec(), colour.mix(0.35).filled()))

@@ -1,9 +1,10 @@
-//! Plots as SVG, from plain values: lines over time, how the nodes finish, what flows when, and how figures grow with
-//! the number of nodes. Nothing here knows where the values come from.
+//! Plots as SVG, from plain values: lines over time, how the nodes finish, what flows when, how figures grow with the
+//! number of nodes, and what two values do together. Nothing here knows where the values come from.
 
 mod axis;
 mod canvas;
 mod completion;
+mod heat;
 mod lines;
 mod panels;
 mod scaling;
@@ -11,6 +12,7 @@ mod scaling;
 use thiserror::Error;
 
 pub use completion::{Completion, Curve};
+pub use heat::HeatMap;
 pub use lines::{Lines, Look, Series};
 pub use panels::{Panel, Panels};
 pub use plotters::style::RGBColor as Colour;

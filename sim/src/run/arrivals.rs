@@ -6,7 +6,7 @@ use crate::{scenario::Wave, time::Nanos};
 
 /// Nodes that have not begun yet.
 #[derive(Clone, Debug)]
-pub(super) struct Arrivals {
+pub(crate) struct Arrivals {
     waves: VecDeque<Wave>,
     /// When the first of `waves` began; `None` while it waits for the wave before.
     began: Option<Nanos>,
@@ -14,12 +14,12 @@ pub(super) struct Arrivals {
 
 impl Arrivals {
     /// None has begun.
-    pub(super) fn new(waves: Vec<Wave>) -> Self {
+    pub(crate) fn new(waves: Vec<Wave>) -> Self {
         Self { waves: waves.into(), began: None }
     }
 
     /// The nodes that begin now, while `at_work` of those before have not ended.
-    pub(super) fn due(&mut self, now: Nanos, at_work: u32) -> Vec<u32> {
+    pub(crate) fn due(&mut self, now: Nanos, at_work: u32) -> Vec<u32> {
         let mut due = Vec::new();
         while let Some(wave) = self.waves.front_mut() {
             if self.began.is_none() && (at_work > 0 || !due.is_empty()) {
@@ -38,20 +38,20 @@ impl Arrivals {
     }
 
     /// When the clock alone makes the next nodes begin.
-    pub(super) fn next_at(&self) -> Option<Nanos> {
+    pub(crate) fn next_at(&self) -> Option<Nanos> {
         let after: Duration = self.waves.front()?.starts.first()?.after;
         Some(self.began? + after)
     }
 
     /// A node that was killed does not begin any more.
-    pub(super) fn forget(&mut self, node: u32) {
+    pub(crate) fn forget(&mut self, node: u32) {
         for wave in &mut self.waves {
             wave.starts.retain(|start| start.node != node);
         }
     }
 
     /// Whether all have begun.
-    pub(super) fn is_over(&self) -> bool {
+    pub(crate) fn is_over(&self) -> bool {
         self.waves.iter().all(|wave| wave.starts.is_empty())
     }
 }

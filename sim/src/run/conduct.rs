@@ -283,6 +283,7 @@ impl<'a> Run<'a> {
             shares: (0..self.scenario.nodes).map(share).collect(),
             at_s: self.world.now().seconds_since(self.start),
             delivered_bytes: self.world.delivered_bytes(),
+            read_bytes: self.world.read_bytes(),
             upstream_bytes: self.world.carried_by_upstream(),
             begun: self.tracks.begun(),
             done: self.tracks.done(),

@@ -14,7 +14,7 @@
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 
-mod arrivals;
+pub(crate) mod arrivals;
 mod conduct;
 mod options;
 mod outcome;

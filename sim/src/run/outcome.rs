@@ -183,6 +183,8 @@ pub struct Row {
     pub at_s: f64,
     /// Bytes of verified pieces that all pulling nodes have received since the start of the run.
     pub delivered_bytes: u64,
+    /// Bytes that readers have, in order from each blob's beginning, since the start of the run.
+    pub read_bytes: u64,
     /// Bytes of blobs that the upstream has sent since the start of the run.
     pub upstream_bytes: u64,
     /// Bytes of verified pieces per second that all pulling nodes received since the row before.

@@ -1,4 +1,4 @@
-//! The run beside what people use without a swarm.
+//! The run beside what people use without a swarm, and beside models of other systems.
 
 use std::fmt::Write as _;
 
@@ -6,27 +6,53 @@ use serde::Serialize;
 use shoal_sim::{
     baseline::{Baseline, BaselineOutcome},
     format::bytes,
+    models::Model,
     page::escape,
     plot::{Colour, Curve, PALETTE},
+    scenario::Scenario,
     statistics::percentile,
 };
 
 use super::Report;
 
-/// What is compared: name, colour in plots, and how nodes pull.
-const BASELINES: [(&str, Colour, Baseline); 2] =
-    [("single", PALETTE[1], Baseline::SingleSource), ("pull-through", PALETTE[2], Baseline::PullThrough)];
+/// What is compared: name, how its figures come about, colour in plots, and how nodes pull.
+const OTHERS: [(&str, Kind, Colour, Pulls); 5] = [
+    ("single", Kind::Links, PALETTE[1], |scenario| Baseline::SingleSource.run(scenario)),
+    ("pull-through", Kind::Links, PALETTE[2], |scenario| Baseline::PullThrough.run(scenario)),
+    ("spegel", Kind::Model, PALETTE[3], |scenario| Model::Spegel.run(scenario)),
+    ("kraken", Kind::Model, PALETTE[4], |scenario| Model::Kraken.run(scenario)),
+    ("dragonfly", Kind::Model, PALETTE[5], |scenario| Model::Dragonfly.run(scenario)),
+];
+
+type Pulls = fn(&Scenario) -> BaselineOutcome;
 
 /// Columns of the tables.
 const HEADS: [&str; 6] = ["system", "last node done", "node p50", "node p99", "upstream sends", "upstream requests"];
 
+/// Below the tables.
+const NOTE: &str = "shoal is simulated with its own engine. single and pull-through are computed from the links alone. The \
+                    models are of the published policies of other systems, over the same links, and none of their code \
+                    runs; what is left out of either is in their favour.";
+
+/// How the figures of a system come about.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Kind {
+    /// Its own engine ran in the simulator.
+    Engine,
+    /// They follow from the links alone.
+    Links,
+    /// A model of its policy ran over the same links.
+    Model,
+}
+
 /// One system's row.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct Compared {
-    /// `shoal`, `single` or `pull-through`.
+    /// `shoal`, `single`, `pull-through`, or the name of the system that is modelled.
     pub system: &'static str,
-    /// Whether it was simulated; otherwise it is computed from the links alone, which is in its favour.
-    pub is_simulated: bool,
+    /// How its figures come about.
+    pub kind: Kind,
     /// From the first start to the last end, in seconds.
     pub makespan_s: f64,
     /// Half of the pulls are not above it, in seconds; none where no pull ended well.
@@ -42,15 +68,27 @@ pub struct Compared {
 /// What else was computed of a scenario.
 #[derive(Clone, Debug)]
 pub(super) struct Comparison {
-    outcomes: Vec<(&'static str, Colour, BaselineOutcome)>,
+    outcomes: Vec<Other>,
+}
+
+/// One of the others.
+#[derive(Clone, Debug)]
+struct Other {
+    system: &'static str,
+    kind: Kind,
+    colour: Colour,
+    outcome: BaselineOutcome,
 }
 
 impl Report {
     /// The same with what people use without a swarm beside it.
     #[must_use]
     pub fn compared(self) -> Self {
-        let run = |(name, colour, baseline): (_, _, Baseline)| (name, colour, baseline.run(&self.scenario));
-        let outcomes = BASELINES.map(run).to_vec();
+        let run = |(system, kind, colour, pulls): (_, _, _, Pulls)| {
+            let outcome = pulls(&self.scenario);
+            Other { system, kind, colour, outcome }
+        };
+        let outcomes = OTHERS.map(run).to_vec();
         Self { comparison: Some(Comparison { outcomes }), ..self }
     }
 
@@ -60,16 +98,16 @@ impl Report {
         let figures = &self.figures;
         let shoal = Compared {
             system: "shoal",
-            is_simulated: true,
+            kind: Kind::Engine,
             makespan_s: figures.makespan_s,
             p50_s: figures.node_s.map(|node_s| node_s.p50),
             p99_s: figures.node_s.map(|node_s| node_s.p99),
             upstream_bytes: self.outcome.upstream.blob_bytes,
             upstream_requests: figures.upstream_blob_requests + figures.upstream_manifest_requests,
         };
-        let others = comparison.outcomes.iter().map(|(system, _, outcome)| Compared {
+        let others = comparison.outcomes.iter().map(|Other { system, kind, outcome, .. }| Compared {
             system,
-            is_simulated: false,
+            kind: *kind,
             makespan_s: outcome.makespan_s,
             p50_s: percentile(outcome.node_s.iter().copied(), 50),
             p99_s: percentile(outcome.node_s.iter().copied(), 99),
@@ -83,11 +121,11 @@ impl Report {
     pub(super) fn other_curves(&self) -> Vec<Curve> {
         let outcomes = self.comparison.iter().flat_map(|comparison| &comparison.outcomes);
         outcomes
-            .map(|(name, colour, outcome)| Curve {
-                name: (*name).to_owned(),
-                colour: *colour,
+            .map(|other| Curve {
+                name: labelled(other.system, other.kind),
+                colour: other.colour,
                 is_bound: false,
-                times: outcome.node_s.clone(),
+                times: other.outcome.node_s.clone(),
             })
             .collect()
     }
@@ -111,9 +149,7 @@ impl Report {
             }
             text.push('\n');
         }
-        text.push_str(
-            "\nshoal is simulated; the others are computed from the links alone, which is in their favour.\n\n",
-        );
+        let _ = write!(text, "\n{NOTE}\n\n");
         text
     }
 
@@ -123,8 +159,7 @@ impl Report {
         if systems.is_empty() {
             return String::new();
         }
-        let mut text =
-            "<h2>Beside what people use without a swarm</h2>\n<div class=\"wide\"><table>\n<thead><tr>".to_owned();
+        let mut text = "<h2>Beside what else people use</h2>\n<div class=\"wide\"><table>\n<thead><tr>".to_owned();
         for head in HEADS {
             let _ = write!(text, "<th>{head}</th>");
         }
@@ -137,10 +172,7 @@ impl Report {
             }
             text.push_str("</tr>\n");
         }
-        text.push_str(
-            "</tbody>\n</table></div>\n<p class=\"muted\">shoal is simulated; the others are computed from the links alone, \
-             which is in their favour.</p>\n",
-        );
+        let _ = writeln!(text, "</tbody>\n</table></div>\n<p class=\"muted\">{NOTE}</p>");
         text
     }
 }
@@ -149,7 +181,7 @@ impl Compared {
     fn cells(&self) -> [String; 6] {
         let seconds = |value: Option<f64>| value.map_or_else(|| "-".to_owned(), |value| format!("{value:.2} s"));
         [
-            self.system.to_owned(),
+            labelled(self.system, self.kind),
             seconds(Some(self.makespan_s)),
             seconds(self.p50_s),
             seconds(self.p99_s),
@@ -157,4 +189,9 @@ impl Compared {
             self.upstream_requests.to_string(),
         ]
     }
+}
+
+/// The name as people see it: a model is never taken for the system.
+fn labelled(system: &str, kind: Kind) -> String {
+    if kind == Kind::Model { format!("{system} (model)") } else { system.to_owned() }
 }

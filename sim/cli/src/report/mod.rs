@@ -21,7 +21,7 @@ use shoal_sim::{
 
 use comparison::Comparison;
 
-pub use comparison::Compared;
+pub use comparison::{Compared, Kind};
 pub use figures::{Figures, FirstByte, NodeSeconds};
 pub use files::{WriteError, check_folder};
 

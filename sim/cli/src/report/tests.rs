@@ -45,6 +45,7 @@ fn outcome(scenario: &Scenario) -> Outcome {
     let row = |number: u8| Row {
         at_s: makespan_s * f64::from(number) / 10.0,
         delivered_bytes: u64::from(number) * 10 * MB * u64::from(scenario.nodes),
+        read_bytes: u64::from(number) * 10 * MB * u64::from(scenario.nodes),
         upstream_bytes: u64::from(number) * 11 * MB,
         rate_bytes_per_s: 5e6 * f64::from(scenario.nodes),
         upstream_bytes_per_s: 1e7,
@@ -335,24 +336,33 @@ fn ten_thousand_nodes_make_a_page_of_a_few_megabytes() {
 fn what_people_use_without_a_swarm_stands_beside_the_run() {
     let alone = report("cold-start", 4);
     assert!(alone.systems().is_empty() && alone.object().get("systems").is_none());
-    assert!(!alone.page(&[]).contains("Beside what"));
+    assert!(!alone.page(&[]).contains("Beside what else"));
     let report = alone.compared();
     let systems = report.systems();
     let names: Vec<&str> = systems.iter().map(|system| system.system).collect();
-    assert_eq!(names, ["shoal", "single", "pull-through"]);
+    assert_eq!(names, ["shoal", "single", "pull-through", "spegel", "kraken", "dragonfly"]);
     close(systems[0].makespan_s, 13.5);
-    assert_eq!((systems[0].upstream_bytes, systems[0].upstream_requests, systems[0].is_simulated), (110 * MB, 8, true));
+    assert_eq!((systems[0].upstream_bytes, systems[0].upstream_requests, systems[0].kind), (110 * MB, 8, Kind::Engine));
     for (system, bytes, requests) in [(&systems[1], 400 * MB, 8), (&systems[2], 100 * MB, 2)] {
         // Four copies at 10 MB/s each.
-        assert!((system.makespan_s - 40.0).abs() < 1e-3 && !system.is_simulated, "{system:?}");
+        assert!((system.makespan_s - 40.0).abs() < 1e-3 && system.kind == Kind::Links, "{system:?}");
         assert_eq!((system.upstream_bytes, system.upstream_requests), (bytes, requests));
     }
     assert_eq!(report.object()["systems"][1]["system"], "single");
+    assert_eq!(report.object()["systems"][4]["kind"], "model");
+    // All at once, nobody is complete whom a node could ask.
+    assert!((systems[3].makespan_s - 40.0).abs() < 0.1 && systems[3].upstream_bytes == 400 * MB, "{:?}", systems[3]);
+    for system in &systems[4..] {
+        assert!(system.upstream_bytes == 100 * MB && system.kind == Kind::Model, "{system:?}");
+    }
     let text = report.text();
     let row = text.lines().find(|line| line.starts_with("  single ")).unwrap();
     let cells: Vec<&str> = row.split_whitespace().collect();
     assert_eq!(cells.join(" "), "single 40.00 s 40.00 s 40.00 s 381.47 MiB 8", "{text}");
     let plots = report.plots().unwrap();
-    assert!(plots[0].svg.contains("pull-through") && plots[0].svg.contains("single"));
-    assert!(report.page(&plots).contains("<th scope=\"row\">pull-through</th>"));
+    assert!(text.contains("kraken (model)") && text.contains("none of their code runs"), "{text}");
+    for name in ["pull-through", "single", "spegel (model)", "kraken (model)", "dragonfly (model)"] {
+        assert!(plots[0].svg.contains(name), "{name}");
+        assert!(report.page(&plots).contains(&format!("<th scope=\"row\">{name}</th>")), "{name}");
+    }
 }
