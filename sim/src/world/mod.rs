@@ -8,9 +8,11 @@
 //! Order of calls: make a world, add blobs, [`World::join`] or start with all members known, then [`World::step`] and look
 //! at [`World::take_happenings`].
 
+mod audit;
 mod event;
 mod faults;
 mod ids;
+pub mod layer;
 mod member;
 mod messages;
 mod observe;
@@ -44,8 +46,11 @@ use shoal_wire::{
 };
 
 use self::{
+    audit::Audit,
     event::Event,
+    faults::Troubles,
     ids::Ids,
+    layer::Layer,
     member::{Member, NodeLinks},
     pairs::Pair,
     schedule::Schedule,
@@ -55,10 +60,11 @@ use self::{
     upstream::Upstream,
 };
 pub use self::{
+    audit::{Breach, BreachKind},
     event::{BlobId, Happening},
     member::Counters,
     messages::MessageCounters,
-    upstream::UpstreamCounters,
+    upstream::{UpstreamCounters, UpstreamMood},
 };
 use crate::{
     network::{FlowId, LinkId, Network},
@@ -92,6 +98,9 @@ pub struct World {
     schedule: Schedule<Event>,
     trace: Trace,
     happenings: Vec<Happening>,
+    troubles: Troubles,
+    layer: Option<Box<dyn Layer>>,
+    audit: Option<Audit>,
     messages: MessageCounters,
     uploads: u64,
     events: u64,
@@ -131,6 +140,9 @@ impl World {
             schedule: Schedule::new(),
             trace: Trace::new(),
             happenings: Vec::new(),
+            troubles: Troubles::default(),
+            layer: None,
+            audit: None,
             messages: MessageCounters::default(),
             uploads: 0,
             events: 0,
@@ -178,6 +190,11 @@ impl World {
         true
     }
 
+    /// Puts a layer between nodes and world.
+    pub fn set_layer(&mut self, layer: Box<dyn Layer>) {
+        self.layer = Some(layer);
+    }
+
     /// What happened since the last call, in order.
     pub fn take_happenings(&mut self) -> Vec<Happening> {
         std::mem::take(&mut self.happenings)
@@ -194,6 +211,10 @@ impl World {
     }
 
     fn happen(&mut self, event: Event) {
+        let process = event.process().filter(|_| self.troubles.paused > 0);
+        if let Some(process) = process.filter(|node| self.members[*node as usize].paused.is_some()) {
+            return self.hold_back(process, event);
+        }
         match event {
             Event::Wake { node } => self.wake(node),
             Event::Input { node, input } => self.input(node, *input),
@@ -204,8 +225,8 @@ impl World {
             }
             Event::GivenUp { uploader, requester, transfer } => self.given_up(uploader, requester, transfer),
             Event::Refused { node, transfer, failure } => self.refused(node, transfer, failure),
-            Event::Received { requester, uploader, transfer, part, is_damaged } if self.is_up(requester) => {
-                self.received(requester, uploader, transfer, part, is_damaged);
+            Event::Received { requester, uploader, transfer, part, bytes } if self.is_up(requester) => {
+                self.received(requester, uploader, transfer, part, bytes);
             }
             Event::Progress { node } if self.is_up(node) => self.progress(node),
             Event::Widened { pair, direction } => self.widen(pair, direction),
@@ -214,6 +235,10 @@ impl World {
             Event::FetchWidened { node, lease } => self.widen_fetch(node, lease),
             Event::Fetched { node, lease, part } if self.is_up(node) => self.fetched(node, lease, part),
             Event::Digested { node, blob } if self.is_up(node) => self.digested(node, blob),
+            Event::Orphaned { node, peer, life } => self.orphaned(node, peer, life),
+            Event::Silence => self.end_silent_connections(),
+            Event::Stopped { node, life } => self.stopped(node, life),
+            Event::Stalled => self.give_up_stalled_fetches(),
             Event::Alarm { token } => self.happenings.push(Happening::Alarm { token }),
             // What was to happen at a node that is gone.
             Event::Received { .. }
@@ -246,11 +271,35 @@ impl World {
         if !self.is_up(node) {
             return;
         }
-        self.members[node as usize].node.handle(self.now.to_core(), input);
+        if self.members[node as usize].paused.is_some() {
+            return self.hold_back(node, Event::input(node, input));
+        }
+        let Some(input) = self.own_numbers(node, input) else { return };
+        self.note_input(node, &input);
+        let mut input = Some(input);
+        if let Some(layer) = &mut self.layer {
+            input = input.and_then(|input| layer.input(node, input));
+        }
+        if let Some(input) = input {
+            self.members[node as usize].node.handle(self.now.to_core(), input);
+        }
         while let Some(output) = self.members[node as usize].node.poll_output() {
-            self.act(node, output);
+            self.put_out(node, output);
         }
         self.plan_wake(node);
+    }
+
+    /// Passes an output on to the world, as the layer lets it.
+    fn put_out(&mut self, node: u32, output: Output) {
+        let mut output = Some(output);
+        if let Some(layer) = &mut self.layer {
+            output = output.and_then(|output| layer.output(node, output));
+        }
+        let Some(output) = output else { return };
+        if self.audit.is_some() {
+            self.inspect(node, &output);
+        }
+        self.act(node, output);
     }
 
     fn act(&mut self, node: u32, output: Output) {
@@ -299,6 +348,9 @@ impl World {
             return;
         }
         member.wake_planned = Nanos::NEVER;
+        if !member.is_up || member.paused.is_some() {
+            return;
+        }
         if member.wake_at <= self.now {
             self.input(node, Input::Timeout);
         } else if member.wake_at != Nanos::NEVER {
@@ -349,6 +401,12 @@ fn member(setting: &Setting, network: &mut Network, number: u32, node: Node) -> 
         node,
         is_up: true,
         is_corrupt: false,
+        is_disk_full: false,
+        paused: None,
+        held_back: Vec::new(),
+        life: 0,
+        denied: None,
+        link: of_node.link,
         written: Vec::new(),
         zone: of_node.zone,
         links,

@@ -98,6 +98,11 @@ impl Coordination {
         self.hold_until
     }
 
+    /// Leases that are given out.
+    pub(super) fn leases(&self) -> usize {
+        self.leases.len()
+    }
+
     /// Adds what an announcement has.
     pub(super) fn add_available(&mut self, have: &PieceMap) {
         self.available.union(have);

@@ -22,6 +22,7 @@ use shoal_wire::{
 
 use self::record::Record;
 use crate::{
+    census::Census,
     config::InjectionConfig,
     directory::{members::AliveMembers, rendezvous::Key},
     outbox::Outbox,
@@ -144,6 +145,16 @@ impl Injection {
 
     pub(crate) fn next_timeout(&self) -> Option<Time> {
         self.timers.next()
+    }
+
+    /// Adds what a home keeps.
+    pub(crate) fn count(&self, census: &mut Census) {
+        census.records = self.records.len();
+        for record in self.records.values() {
+            let (participants, leases) = record.size_of_tables();
+            census.participants = census.participants.max(participants);
+            census.leases_given = census.leases_given.max(leases);
+        }
     }
 
     fn digests_of(&self, member: MemberId) -> Vec<Digest> {

@@ -74,6 +74,11 @@ impl Record {
         self.coordination.is_some()
     }
 
+    /// Participants, and leases at work.
+    pub(super) fn size_of_tables(&self) -> (usize, usize) {
+        (self.participants.len(), self.coordination.as_ref().map_or(0, Coordination::leases))
+    }
+
     /// When it may give out leases, where it only listens until then.
     pub(super) fn listening_until(&self) -> Option<Time> {
         self.coordination.as_ref().map(Coordination::hold_until)

@@ -36,6 +36,7 @@ use self::{
     uploads::{UploadRequest, Uploads},
 };
 use crate::{
+    census::Census,
     config::SwarmConfig,
     directory::{members::AliveMembers, rendezvous::Key},
     event::{Output, Refusal, UploadId},
@@ -95,6 +96,16 @@ impl Swarm {
             timers: Timers::default(),
             requests_at: None,
         }
+    }
+
+    /// Adds what this node keeps as a member of swarms.
+    pub(crate) fn count(&self, census: &mut Census) {
+        census.blobs = self.blobs.len();
+        census.neighbours = self.blobs.values().map(|blob| blob.neighbours.len()).max().unwrap_or(0);
+        census.peers = self.peers.len();
+        census.requests = self.transfers.len();
+        census.leases_held = self.holding.len();
+        self.uploads.count(census);
     }
 
     /// A reader wants a blob of which `have` is stored.

@@ -104,6 +104,10 @@ impl Peers {
         }
     }
 
+    pub(super) fn len(&self) -> usize {
+        self.ids.len()
+    }
+
     /// Median rate of the peers that have been measured, in bytes per second.
     pub(super) fn typical_rate(&self) -> Option<f64> {
         let mut rates: SmallVec<[f64; 64]> = self.known.iter().filter_map(|peer| peer.rate).collect();

@@ -11,6 +11,7 @@ use shoal_wire::{
 };
 
 use crate::{
+    census::Census,
     config::SwarmConfig,
     event::{Output, Refusal, UploadId},
     outbox::Outbox,
@@ -48,6 +49,13 @@ impl Uploads {
     pub(super) fn load(&self) -> Load {
         let count = |length: usize| u8::try_from(length).unwrap_or(u8::MAX);
         Load { active: count(self.active.len()), queued: count(self.queue.len()) }
+    }
+
+    pub(super) fn count(&self, census: &mut Census) {
+        census.uploads_served = self.active.len();
+        census.uploads_waiting = self.queue.len();
+        census.refused = self.refused.len();
+        census.served_members = self.served.len();
     }
 
     /// Serves, queues or refuses a request.
