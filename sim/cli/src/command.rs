@@ -6,7 +6,7 @@ use clap::{Args, Parser, Subcommand};
 use shoal_sim::scenario::Scenario;
 use shoal_sim_cli::{ScenarioArgs, check_folder};
 
-use crate::plan::PlanArgs;
+use crate::{check::CheckArgs, plan::PlanArgs};
 
 /// Simulates clusters that pull container images: the nodes' own state machines, in virtual time, with up to thousands of
 /// nodes in one process
@@ -33,6 +33,10 @@ pub(crate) enum Command {
     ///
     /// Exit codes as those of `run`.
     Plan(Box<PlanArgs>),
+    /// Check the engine: small clusters with much bad luck, drawn from seeds, that must come to a good end
+    ///
+    /// Exit codes: 0 all held, 1 a rule was broken, 2 wrong usage or a plan that cannot be.
+    Check(CheckArgs),
     /// List the scenarios that come with it
     Scenarios,
 }

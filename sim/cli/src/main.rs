@@ -1,8 +1,10 @@
 //! The binary `shoal-sim`.
 
 mod board;
+mod check;
 mod command;
 mod plan;
+mod trial;
 
 use std::{env, io::Write, path::Path, process::ExitCode, time::Instant};
 
@@ -30,6 +32,10 @@ fn main() -> ExitCode {
             let report = simulate(scenario)?.compared();
             show(&report, arguments.out.as_deref(), arguments.json)
         }),
+        Some(Command::Check(arguments)) => with(arguments.checked(), |subject| {
+            let (text, code) = arguments.run(&subject)?;
+            print(&text).map(|()| code)
+        }),
         Some(Command::Scenarios) | None => scenarios().and_then(|list| print(&list)).map(|()| ExitCode::SUCCESS),
     };
     done.unwrap_or_else(|error| {
@@ -38,13 +44,10 @@ fn main() -> ExitCode {
     })
 }
 
-/// Goes on with a scenario that the user's arguments make.
-fn with(
-    scenario: anyhow::Result<Scenario>,
-    go_on: impl FnOnce(Scenario) -> anyhow::Result<ExitCode>,
-) -> anyhow::Result<ExitCode> {
-    match scenario {
-        Ok(scenario) => go_on(scenario),
+/// Goes on with what the user's arguments make.
+fn with<T>(made: anyhow::Result<T>, go_on: impl FnOnce(T) -> anyhow::Result<ExitCode>) -> anyhow::Result<ExitCode> {
+    match made {
+        Ok(made) => go_on(made),
         Err(error) => {
             eprintln!("error: {error:#}");
             Ok(ExitCode::from(WRONG_USAGE))

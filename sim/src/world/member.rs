@@ -119,6 +119,8 @@ pub(super) struct Stored {
     pub(super) is_verified: bool,
     /// Pieces whose bytes are not the blob's, though their vouchers are good.
     pub(super) wrong: Vec<PieceIndex>,
+    /// Whether the engine knows that readers want it.
+    pub(super) is_wanted: bool,
     /// Pieces in a row that could not be written.
     pub(super) write_failures: u32,
 }
@@ -127,7 +129,7 @@ impl Stored {
     /// Nothing, or everything.
     pub(super) fn new(blob: BlobId, have: PieceMap, now: Nanos) -> Self {
         let (is_verified, prefix) = (have.is_full(), if have.is_full() { have.pieces() } else { 0 });
-        Self { blob, have, prefix, digested_at: now, is_verified, wrong: Vec::new(), write_failures: 0 }
+        Self { blob, have, prefix, digested_at: now, is_verified, wrong: Vec::new(), is_wanted: false, write_failures: 0 }
     }
 }
 

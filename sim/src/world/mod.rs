@@ -320,6 +320,9 @@ impl World {
             Output::CutFetch { lease, end } => self.cut(node, lease, end),
             Output::BlobFailed { digest, failure } => {
                 if let Some(blob) = self.blob_of(&digest) {
+                    if let Some(stored) = self.members[node as usize].stored_mut(blob) {
+                        stored.is_wanted = false;
+                    }
                     self.happenings.push(Happening::Failed { node, blob, failure });
                 }
             }

@@ -95,6 +95,11 @@ impl World {
         (member.transfers.len(), member.uploads.len(), member.fetches.len())
     }
 
+    /// Whether a node's process is stopped.
+    pub fn is_paused(&self, node: u32) -> bool {
+        self.members[node as usize].paused.is_some()
+    }
+
     /// The id of a node.
     pub fn id_of(&self, node: u32) -> MemberId {
         self.ids.id(node)

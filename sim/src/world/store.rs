@@ -69,6 +69,9 @@ impl World {
             return;
         }
         let have = stored.have.clone();
+        if let Some(stored) = self.members[node as usize].stored_mut(blob) {
+            stored.is_wanted = true;
+        }
         self.input(node, Input::Want { digest, size: geometry.size(), have, can_lease: true });
     }
 
@@ -147,6 +150,7 @@ impl World {
             return self.begin_again(node, blob);
         }
         stored.is_verified = true;
+        let was_wanted = std::mem::take(&mut stored.is_wanted);
         if is_content {
             self.members[node as usize].counters.read_bytes += geometry.len(last);
             self.read += geometry.len(last);
@@ -155,6 +159,7 @@ impl World {
             self.happenings.push(Happening::Begun { node, blob });
         }
         self.happenings.push(Happening::Finished { node, blob });
-        self.input(node, Input::Verified { digest });
+        let size = geometry.size();
+        self.input(node, if was_wanted { Input::Verified { digest } } else { Input::Hold { digest, size } });
     }
 }

@@ -34,8 +34,8 @@ impl World {
 
     /// No reader at a node wants a blob any more. What there is of it stays.
     pub fn stop_reading(&mut self, node: u32, blob: BlobId) {
-        let is_unfinished = |stored: &Stored| !stored.is_verified;
-        if self.members[node as usize].stored(blob).is_some_and(is_unfinished) {
+        let Some(stored) = self.members[node as usize].stored_mut(blob) else { return };
+        if std::mem::take(&mut stored.is_wanted) {
             let digest = self.digest(blob);
             self.input(node, Input::Unwant { digest });
         }
