@@ -163,6 +163,7 @@ impl Swarm {
         for &neighbour in blob.neighbours.keys() {
             around.outbox.send(neighbour, ControlMessage::Part { digest: *digest });
         }
+        self.uploads.refuse_all_of(around.outbox, digest);
         self.holding.abandon(around.outbox, digest);
         for transfer in self.transfers.matching(|transfer| transfer.digest == *digest) {
             self.cancel(around, transfer);
@@ -203,6 +204,7 @@ impl Swarm {
         for transfer in self.transfers.matching(|transfer| transfer.digest == *digest) {
             self.cancel(around, transfer);
         }
+        self.uploads.refuse_all_of(around.outbox, digest);
         self.holding.abandon(around.outbox, digest);
         let Some(blob) = self.blobs.get_mut(digest) else { return };
         blob.start_again();
@@ -250,7 +252,7 @@ impl Swarm {
         if let Some(blob) = self.blobs.get(digest).filter(|blob| blob.have.has(piece)) {
             let is_young = blob.is_wanted() && blob.have.count() <= YOUNG_PIECES;
             let slots = if is_young { self.config.upload_slots_young } else { self.config.upload_slots };
-            let request = UploadRequest { upload, from, urgency, slots };
+            let request = UploadRequest { upload, from, digest: *digest, urgency, slots };
             self.uploads.request(&self.config, around.outbox, request);
         } else {
             around.outbox.push(Output::Refuse { upload, refusal: Refusal::NotHeld });
