@@ -24,7 +24,9 @@ impl Coordination {
             return self.grant_whole(context, participants, &covered);
         }
         let mut covered = covered;
-        while self.at_work(context.now) < self.concurrency.limit() {
+        while self.at_work(context.now) < self.concurrency.limit()
+            && self.leases.len() < self.leases_max(context.config)
+        {
             if self.is_opening(context) && !self.leases.is_empty() {
                 return;
             }
@@ -40,6 +42,12 @@ impl Coordination {
             });
             self.give(context, holder, run.start, run.end - run.start);
         }
+    }
+
+    /// Leases at once, late ones included: an upstream that stands still is not asked again and again until all pieces
+    /// are leased.
+    fn leases_max(&self, config: &InjectionConfig) -> usize {
+        usize::try_from(self.concurrency.limit() + config.leases_max).unwrap_or(usize::MAX)
     }
 
     fn grant_whole(&mut self, context: &mut Context<'_>, participants: &Participants, covered: &PieceMap) {
@@ -61,7 +69,13 @@ impl Coordination {
             .iter()
             .filter(|(_, participant)| participant.may_lease(context.now))
             .min_by_key(|&(&member, participant)| {
-                (is_slow(participant), at_work(member), participant.injected, context.random.bits())
+                (
+                    participant.disputed,
+                    is_slow(participant),
+                    at_work(member),
+                    participant.injected,
+                    context.random.bits(),
+                )
             })
             .map(|(&member, _)| member)
     }
