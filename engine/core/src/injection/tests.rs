@@ -163,6 +163,50 @@ fn leases(outbox: &mut Outbox) -> Vec<(LeaseId, u32, u32)> {
 }
 
 #[test]
+fn what_a_member_has_that_answers_and_does_not_deliver_is_fetched_again() {
+    for complains in [true, false] {
+        let (mut injection, mut outbox) = bench();
+        let (holder, wanter) = (member(1), member(2));
+        let holding = Announcement { have: PieceMap::full(4), wants: false, ..announcement(digest(1)) };
+        let unreachable = if complains { vec![holder] } else { Vec::new() };
+        let wanting = Announcement { unreachable, ..announcement(digest(1)) };
+        let mut given_at = None;
+        for at_ms in (0..10_000).step_by(500) {
+            announce_as(&mut injection, &mut outbox, at_ms, holder, &holding);
+            announce_as(&mut injection, &mut outbox, at_ms, wanter, &wanting);
+            if !leases(&mut outbox).is_empty() {
+                given_at.get_or_insert(at_ms);
+            }
+        }
+        assert_eq!(given_at, complains.then_some(6000));
+    }
+}
+
+#[test]
+fn one_stall_is_no_dispute_and_a_disputed_member_gets_no_lease_for_what_it_has() {
+    let (mut injection, mut outbox) = bench();
+    let (holder, wanter) = (member(1), member(2));
+    let half = first_pieces(4, 2);
+    let holding = Announcement { have: half, can_lease: true, ..announcement(digest(1)) };
+    let wanting = |complains: bool| Announcement {
+        unreachable: if complains { vec![holder] } else { Vec::new() },
+        can_lease: false,
+        ..announcement(digest(1))
+    };
+    let mut given = Vec::new();
+    for at_ms in (0..20_000).step_by(500) {
+        announce_as(&mut injection, &mut outbox, at_ms, holder, &holding);
+        // Five seconds, a pause, and then without a break.
+        let complains = !(5000..11_000).contains(&at_ms);
+        announce_as(&mut injection, &mut outbox, at_ms, wanter, &wanting(complains));
+        given.extend(leases(&mut outbox).into_iter().map(|(_, first, _)| (at_ms, first)));
+        injection.handle_timeout(Time::from_micros(at_ms * 1000 + 1), &mut outbox);
+    }
+    assert!(given.iter().any(|(at_ms, _)| *at_ms < 11_000) && given.iter().any(|(at_ms, _)| *at_ms > 17_000));
+    assert!(given.iter().all(|(_, first)| *first >= 2), "{given:?}");
+}
+
+#[test]
 fn an_upstream_that_stands_still_is_not_asked_for_every_piece_at_once() {
     let (mut injection, mut outbox) = bench();
     let wanting = |have: u32, leases: &[(LeaseId, u32, u32)]| Announcement {

@@ -31,7 +31,13 @@ impl Coordination {
                 return;
             }
             let Some(holder) = self.choose_holder(context, participants) else { return };
-            let Some(mut run) = self.next_run(&covered, context.config, participants.get(&holder)) else {
+            let holding = participants.get(&holder);
+            // What a disputed one has counts for nothing, and it would give a lease of that back at once.
+            let mut covered_for = covered.clone();
+            if let Some(disputed) = holding.filter(|holder| holder.disputed) {
+                covered_for.union(&disputed.have);
+            }
+            let Some(mut run) = self.next_run(&covered_for, context.config, holding) else {
                 return self.help_the_slowest(context, participants, holder);
             };
             if self.is_opening(context) {
