@@ -140,7 +140,7 @@ impl Peer {
 
     /// Whether it stalled or was not reached a moment ago.
     pub(super) fn is_resting(&self, now: Time) -> bool {
-        self.resting_until > now
+        self.resting_until.max(self.distrusted_until) > now
     }
 
     /// Order of preference: few requests of ours, then little load, then speed. Slow means under a quarter of `typical`.
