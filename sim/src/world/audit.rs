@@ -84,7 +84,6 @@ impl World {
     pub(super) fn inspect(&mut self, node: u32, output: &Output) {
         match output {
             Output::Serve { upload } => self.inspect_serving(node, *upload),
-            Output::Refuse { .. } => {}
             Output::RequestPiece { digest, piece, .. } => {
                 let open = self.members[node as usize].transfers.len() + 1;
                 if open > self.setting.core.swarm.requests_max + 1 {

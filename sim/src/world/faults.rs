@@ -4,6 +4,8 @@ mod cuts;
 mod disk;
 mod lives;
 mod pauses;
+#[cfg(test)]
+mod tests;
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -73,7 +75,9 @@ impl World {
 
     /// A connection is lost, as `node` notices; so does its peer, if it lives and knows of it.
     pub(super) fn lost(&mut self, node: u32, peer: u32) {
-        self.troubles.withheld.retain(|withheld| (withheld.from, withheld.to) != (node, peer) && (withheld.from, withheld.to) != (peer, node));
+        self.troubles.withheld.retain(|withheld| {
+            (withheld.from, withheld.to) != (node, peer) && (withheld.from, withheld.to) != (peer, node)
+        });
         if self.troubles.orphans.remove(&(node, peer)) {
             return self.lose(node, peer);
         }

@@ -105,6 +105,8 @@ pub(super) struct Fetch {
     pub(super) result: Option<Result<(), FetchFailure>>,
     /// When its last piece was on its way, or it was asked for.
     pub(super) moved_at: Nanos,
+    /// When its last piece is stored; no further one is sooner.
+    pub(super) stored_at: Nanos,
 }
 
 /// What a node has of a blob.
@@ -129,7 +131,16 @@ impl Stored {
     /// Nothing, or everything.
     pub(super) fn new(blob: BlobId, have: PieceMap, now: Nanos) -> Self {
         let (is_verified, prefix) = (have.is_full(), if have.is_full() { have.pieces() } else { 0 });
-        Self { blob, have, prefix, digested_at: now, is_verified, wrong: Vec::new(), is_wanted: false, write_failures: 0 }
+        Self {
+            blob,
+            have,
+            prefix,
+            digested_at: now,
+            is_verified,
+            wrong: Vec::new(),
+            is_wanted: false,
+            write_failures: 0,
+        }
     }
 }
 

@@ -11,7 +11,11 @@ use shoal_wire::{
     piece_map::PieceRuns,
 };
 
-use super::{BlobId, Event, FIRST_ADDRESS, World, address, faults::Withheld};
+use super::{
+    BlobId, Event, World,
+    build::{FIRST_ADDRESS, address},
+    faults::Withheld,
+};
 
 /// What was said by all nodes.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -33,7 +37,10 @@ impl World {
         self.messages.datagram_bytes += u64::from(bytes);
         self.members[node as usize].counters.control_up_bytes += u64::from(bytes);
         let loss = self.setting.paths.loss;
-        if !self.is_up(target) || self.is_cut(node, target) || loss > 0.0 && self.members[node as usize].random.chance(loss) {
+        if !self.is_up(target)
+            || self.is_cut(node, target)
+            || loss > 0.0 && self.members[node as usize].random.chance(loss)
+        {
             return;
         }
         self.members[target as usize].counters.control_down_bytes += u64::from(bytes);

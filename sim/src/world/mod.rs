@@ -9,6 +9,7 @@
 //! at [`World::take_happenings`].
 
 mod audit;
+mod build;
 mod event;
 mod faults;
 mod ids;
@@ -27,31 +28,17 @@ mod transfers;
 mod upstream;
 mod weight;
 
-use std::{
-    net::{Ipv4Addr, SocketAddr, SocketAddrV4},
-    sync::Arc,
-};
-
-use shoal_core::{
-    event::{HeldLease, Input, Output},
-    membership::KnownMembers,
-    node::Node,
-    rng::Stream,
-};
-use shoal_wire::{
-    digest::Digest,
-    ids::{Generation, Incarnation, PublicKey},
-    member::MemberRecord,
-    version::PROTOCOL_VERSION,
-};
+use shoal_core::event::{HeldLease, Input, Output};
+use shoal_wire::{digest::Digest, member::MemberRecord};
 
 use self::{
     audit::Audit,
+    build::{address, count, engines, member, record},
     event::Event,
     faults::Troubles,
     ids::Ids,
     layer::Layer,
-    member::{Member, NodeLinks},
+    member::Member,
     pairs::Pair,
     schedule::Schedule,
     setting::Setting,
@@ -108,9 +95,6 @@ pub struct World {
     delivered: u64,
     read: u64,
 }
-
-const FIRST_ADDRESS: u32 = 0x0a00_0001;
-const PORT: u16 = 5001;
 
 impl World {
     /// A world whose nodes are clusters of one, or know each other from the start.
@@ -211,8 +195,9 @@ impl World {
     }
 
     fn happen(&mut self, event: Event) {
-        let process = event.process().filter(|_| self.troubles.paused > 0);
-        if let Some(process) = process.filter(|node| self.members[*node as usize].paused.is_some()) {
+        if self.troubles.paused > 0
+            && let Some(process) = event.process().filter(|node| self.members[*node as usize].paused.is_some())
+        {
             return self.hold_back(process, event);
         }
         match event {
@@ -370,79 +355,5 @@ impl World {
     /// Number of nodes, dead ones as well.
     pub fn nodes(&self) -> u32 {
         count(&self.setting)
-    }
-}
-
-fn count(setting: &Setting) -> u32 {
-    u32::try_from(setting.nodes.len()).expect("scenarios bound the number of nodes")
-}
-
-/// The engines of all nodes. Those that know each other share what they know.
-fn engines(setting: &Setting, records: Vec<MemberRecord>, know_each_other: bool) -> Vec<Node> {
-    let known = know_each_other.then(|| KnownMembers::new(records.iter().cloned().map(Arc::new)));
-    let start = Nanos::ZERO.to_core();
-    let engine = |(number, own): (u32, MemberRecord)| {
-        let seed = Stream::new(setting.seed, &format!("node {number}")).bits();
-        match &known {
-            Some(known) => Node::with_members(setting.core.clone(), own, known, seed, start),
-            None => Node::new(setting.core.clone(), own, seed, start),
-        }
-    };
-    (0..).zip(records).map(engine).collect()
-}
-
-fn member(setting: &Setting, network: &mut Network, number: u32, node: Node) -> Member {
-    let of_node = setting.nodes[number as usize];
-    let goodput = setting.paths.goodput;
-    let links = NodeLinks {
-        up: network.add_link(of_node.link.up * goodput),
-        down: network.add_link(of_node.link.down * goodput),
-        cpu: setting.costs.cpu_bytes_per_s.map(|rate| network.add_link(rate)),
-        disk: setting.costs.disk_bytes_per_s.map(|rate| network.add_link(rate)),
-    };
-    Member {
-        node,
-        is_up: true,
-        is_corrupt: false,
-        is_disk_full: false,
-        paused: None,
-        held_back: Vec::new(),
-        life: 0,
-        denied: None,
-        link: of_node.link,
-        written: Vec::new(),
-        zone: of_node.zone,
-        links,
-        random: Stream::new(setting.seed, &format!("paths of node {number}")),
-        wake_at: Nanos::NEVER,
-        wake_planned: Nanos::NEVER,
-        is_watched: false,
-        knows_upstream: false,
-        pairs: Vec::new(),
-        transfers: Vec::new(),
-        uploads: Vec::new(),
-        fetches: Vec::new(),
-        stored: Vec::new(),
-        counters: Counters::default(),
-    }
-}
-
-fn address(node: u32) -> SocketAddr {
-    SocketAddr::V4(SocketAddrV4::new(Ipv4Addr::from(FIRST_ADDRESS + node), PORT))
-}
-
-fn record(setting: &Setting, node: u32) -> MemberRecord {
-    let mut key = [0; 32];
-    key[..8].copy_from_slice(&setting.seed.to_be_bytes());
-    key[8..12].copy_from_slice(&node.to_be_bytes());
-    let zone = setting.nodes[node as usize].zone;
-    MemberRecord {
-        public_key: PublicKey(key),
-        generation: Generation(1),
-        incarnation: Incarnation(0),
-        address: address(node),
-        zone: if setting.zones.is_empty() { String::new() } else { format!("zone-{zone}") },
-        version: u16::from(PROTOCOL_VERSION),
-        upload_bytes_per_s: 0,
     }
 }

@@ -60,7 +60,11 @@ impl World {
         let Blob { digest, geometry, .. } = self.blobs[blob.0 as usize];
         if self.members[node as usize].stored(blob).is_none() {
             let have = PieceMap::empty(geometry.pieces());
-            self.members[node as usize].stored.push(Stored { is_verified: false, prefix: 0, ..Stored::new(blob, have, self.now) });
+            self.members[node as usize].stored.push(Stored {
+                is_verified: false,
+                prefix: 0,
+                ..Stored::new(blob, have, self.now)
+            });
         }
         let Some(stored) = self.members[node as usize].stored(blob) else { return };
         if stored.is_verified {
@@ -73,6 +77,15 @@ impl World {
             stored.is_wanted = true;
         }
         self.input(node, Input::Want { digest, size: geometry.size(), have, can_lease: true });
+    }
+
+    /// A reader at a node waits for the last two pieces of a blob, which it wants.
+    pub fn demand_the_end(&mut self, node: u32, blob: BlobId) {
+        let Blob { digest, geometry, .. } = self.blobs[blob.0 as usize];
+        let Some(stored) = self.members[node as usize].stored(blob).filter(|stored| stored.is_wanted) else { return };
+        let last = (geometry.pieces().saturating_sub(2)..geometry.pieces()).map(PieceIndex);
+        let pieces = last.filter(|piece| !stored.have.has(*piece)).collect();
+        self.input(node, Input::Demand { digest, pieces });
     }
 
     /// A node has all of a blob from earlier.

@@ -251,14 +251,7 @@ impl World {
     }
 
     /// A piece is gathered and verified.
-    pub(super) fn received(
-        &mut self,
-        requester: u32,
-        uploader: u32,
-        transfer: TransferId,
-        part: Part,
-        are: Bytes,
-    ) {
+    pub(super) fn received(&mut self, requester: u32, uploader: u32, transfer: TransferId, part: Part, are: Bytes) {
         let bytes = whole(self.bytes_of(part));
         let is_open = self.members[requester as usize].close(transfer).is_some();
         if are == Bytes::Damaged {

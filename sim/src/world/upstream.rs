@@ -75,7 +75,15 @@ pub struct UpstreamCounters {
 impl Upstream {
     pub(super) fn new(link: LinkId) -> Self {
         let counters = UpstreamCounters::default();
-        Self { link, is_up: true, mood: UpstreamMood::Serves, sending: 0, waiting: VecDeque::new(), parked: Vec::new(), counters }
+        Self {
+            link,
+            is_up: true,
+            mood: UpstreamMood::Serves,
+            sending: 0,
+            waiting: VecDeque::new(),
+            parked: Vec::new(),
+            counters,
+        }
     }
 }
 
@@ -122,7 +130,18 @@ impl World {
         let Some(blob) = self.blob_of(digest) else { return };
         let (next, end) = (first.0, first.0 + count);
         let moved_at = self.now;
-        let fetch = Fetch { lease, blob, next, stored: next, end, flow: None, cap: 0.0, result: None, moved_at };
+        let fetch = Fetch {
+            lease,
+            blob,
+            next,
+            stored: next,
+            end,
+            flow: None,
+            cap: 0.0,
+            result: None,
+            moved_at,
+            stored_at: moved_at,
+        };
         self.members[node as usize].fetches.push(fetch);
         let is_whole = count == self.blobs[blob.0 as usize].geometry.pieces();
         if is_whole && self.take_parked(node, blob) {
@@ -222,8 +241,13 @@ impl World {
         }
         let bytes = self.bytes_of(part);
         self.members[node as usize].counters.from_upstream_bytes += whole(bytes);
-        let stored = arrives + self.verifying(bytes);
-        self.schedule.push(stored, Event::Fetched { node, lease, part });
+        let mut stored_at = arrives + self.verifying(bytes);
+        // One after the other, as they come on one connection.
+        if let Some(fetch) = self.members[node as usize].fetch_mut(lease) {
+            stored_at = stored_at.max(fetch.stored_at);
+            fetch.stored_at = stored_at;
+        }
+        self.schedule.push(stored_at, Event::Fetched { node, lease, part });
     }
 
     /// A connection is free for who waits.

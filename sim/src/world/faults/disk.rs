@@ -41,8 +41,11 @@ impl World {
         }
     }
 
-    /// A node drops a blob that it holds.
+    /// A node drops a blob that it holds; one whose process is stopped does not.
     pub fn evict(&mut self, node: u32, blob: BlobId) {
+        if self.is_paused(node) {
+            return;
+        }
         let before = self.members[node as usize].stored.len();
         self.members[node as usize].stored.retain(|stored| stored.blob != blob || !stored.is_verified);
         if self.members[node as usize].stored.len() < before {

@@ -14,7 +14,10 @@ use shoal_wire::{ids::Generation, member::MemberRecord};
 
 use crate::{
     time::Nanos,
-    world::{Event, Happening, World, address, record},
+    world::{
+        Event, Happening, World,
+        build::{address, record},
+    },
 };
 
 /// Time that a process which leaves has to say so, as in the runtime.
