@@ -5,7 +5,7 @@ use std::time::Duration;
 use shoal_core::{census::Census, config::CoreConfig};
 use shoal_wire::geometry::Geometry;
 
-use super::plan::{FaultKind, Plan};
+use super::plan::{Fault, FaultKind, Plan};
 
 /// Leases that a node works on at once.
 const LEASES_HELD_MAX: usize = 64;
@@ -38,16 +38,17 @@ pub(super) fn excess(census: &Census, config: &CoreConfig, nodes: usize) -> Opti
 
 /// Bytes that the upstream may send.
 ///
-/// Once for each blob, a fiftieth or one piece repeated at the end, and 8 pieces for what several leases bring twice. A
-/// fault costs a copy at most for each node that it drives to fetch for itself, or that lost what it had: one for each
-/// node that ends, stops or changes its mind; one for each node and partition, since none of the cut off reaches a home
-/// until membership knows; three for each node where the upstream lies, since each tries three times. Without ranges
-/// everything begins again when the one that streams it is disturbed.
+/// Once for each blob; a quarter and 8 pieces for what is under way when leases are cut or repeated, which counts where
+/// nodes are much slower than the upstream. A fault costs a copy at most for each node that it drives to fetch for itself, or
+/// that lost what it had: one for each node that ends, stops or changes its mind; one for each node and partition, since
+/// none of the cut off reaches a home until membership knows; where the upstream lies one for each node and second, since
+/// readers try again, and three for what is wrong afterwards. Without ranges everything begins again when the one that
+/// streams it is disturbed.
 pub(super) fn upstream_bytes_max(plan: &Plan) -> u64 {
     let nodes = plan.nodes.len() as u64;
-    let weight = |what: &FaultKind| match what {
+    let weight = |fault: &Fault| match &fault.what {
         FaultKind::Partition { .. } | FaultKind::UpstreamIgnoresRanges => nodes,
-        FaultKind::UpstreamLies => 3 * nodes,
+        FaultKind::UpstreamLies => nodes * (3 + fault.for_ms / 1000),
         FaultKind::Loss { .. } | FaultKind::Hang { .. } | FaultKind::Crash { .. } | FaultKind::Leave { .. } => 2,
         FaultKind::Pause { .. }
         | FaultKind::Slow { .. }
@@ -60,13 +61,13 @@ pub(super) fn upstream_bytes_max(plan: &Plan) -> u64 {
         | FaultKind::UpstreamStalls
         | FaultKind::Denied { .. } => 1,
     };
-    let of_faults: u64 = plan.faults.iter().map(|fault| weight(&fault.what)).sum();
+    let of_faults: u64 = plan.faults.iter().map(weight).sum();
     let late = plan.nodes.iter().filter(|node| node.starts_ms > 0).count() as u64;
     let without_ranges = if plan.upstream.ranges { 0 } else { 1 + of_faults };
     let copies = of_faults + late + without_ranges + u64::from(plan.loss_permille > 0);
     let of_blob = |size: &u64| {
         let piece = Geometry::of(*size).map_or(0, |geometry| geometry.piece_bytes().min(*size));
-        size * (1 + copies) + (size / 50).max(piece) + 8 * piece
+        size * (1 + copies) + size / 4 + 8 * piece
     };
     plan.blobs.iter().map(of_blob).sum()
 }

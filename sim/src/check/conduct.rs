@@ -292,7 +292,8 @@ impl<'a> Check<'a> {
                 return Some(format!("node {viewer} does not count node {unknown}, which lives"));
             }
             let counted = membership.alive_count();
-            (counted != up.len()).then(|| format!("node {viewer} counts {counted} nodes as alive, and {} live", up.len()))
+            (counted != up.len())
+                .then(|| format!("node {viewer} counts {counted} nodes as alive, and {} live", up.len()))
         })
     }
 

@@ -11,7 +11,7 @@ use super::plan::{Fault, FaultKind, NodePlan, Plan, Pull, Refusal, UpstreamPlan,
 /// Pieces that all nodes of a plan get together, about: what makes a run cost so much and no more.
 const PIECES_IN_ALL: u64 = 1200;
 /// Most pieces of a blob.
-const PIECES_MAX: u64 = 200;
+const PIECES_MAX: u64 = 400;
 /// Faults begin, and pulls begin, within this time.
 const SPAN_MS: u64 = 8000;
 
@@ -22,7 +22,9 @@ impl Plan {
         let nodes = if draw.chance(0.5) { draw.between(2, 8) } else { draw.between(2, 24) };
         let zones = if draw.chance(0.4) { draw.between(2, 4).min(nodes) } else { 0 };
         let count = if draw.chance(0.6) { 1 } else { draw.between(2, 3) };
-        let blobs: Vec<u64> = (0..count).map(|_| draw.size(nodes * count)).collect();
+        // A few are much larger than the others.
+        let pieces = if draw.chance(0.1) { 8 * PIECES_IN_ALL } else { PIECES_IN_ALL };
+        let blobs: Vec<u64> = (0..count).map(|_| draw.size(pieces / (nodes * count))).collect();
         let rate = draw.rate();
         let mut plan = Self {
             about: String::new(),
@@ -78,9 +80,8 @@ impl Draw {
         self.scaled(2_000_000, 60_000_000)
     }
 
-    fn size(&mut self, copies: u64) -> u64 {
-        let most = (PIECES_IN_ALL / copies.max(1)).clamp(1, PIECES_MAX);
-        let pieces = self.scaled(1, most);
+    fn size(&mut self, most: u64) -> u64 {
+        let pieces = self.scaled(1, most.clamp(1, PIECES_MAX));
         (pieces * PIECE_BYTES_MIN).saturating_sub(self.between(0, PIECE_BYTES_MIN - 1)).max(1)
     }
 
@@ -105,12 +106,18 @@ impl Draw {
 
     fn pulls(&mut self, plan: &Plan) -> Vec<Pull> {
         let spread = if self.chance(0.5) { 100 } else { SPAN_MS };
+        let again = if self.chance(0.15) { 0.3 } else { 0.0 };
         let mut pulls = Vec::new();
         for (node, blob) in (0..plan.nodes.len()).flat_map(|node| (0..plan.blobs.len()).map(move |blob| (node, blob))) {
             let at_ms = plan.nodes[node].starts_ms + self.between(0, spread);
+            let number = |index: usize| u32::try_from(index).unwrap_or(u32::MAX);
+            let pull = |at_ms| Pull { at_ms, node: number(node), blob: number(blob) };
             if !plan.nodes[node].is_warm && !self.chance(0.1) {
-                let number = |index: usize| u32::try_from(index).unwrap_or(u32::MAX);
-                pulls.push(Pull { at_ms, node: number(node), blob: number(blob) });
+                pulls.push(pull(at_ms));
+            }
+            // Later, when it may have been dropped.
+            if self.chance(again) {
+                pulls.push(pull(at_ms + SPAN_MS + self.between(0, SPAN_MS)));
             }
         }
         pulls
@@ -121,7 +128,8 @@ impl Draw {
             return Vec::new();
         }
         let kinds: Vec<usize> = (0..self.between(1, 5)).map(|_| self.0.below(KINDS)).collect();
-        let mut faults: Vec<Fault> = (0..self.between(1, 7))
+        let count = if self.chance(0.15) { self.between(8, 20) } else { self.between(1, 7) };
+        let mut faults: Vec<Fault> = (0..count)
             .map(|_| {
                 let kind = kinds[self.0.below(kinds.len())];
                 let (at_ms, for_ms) = (self.between(0, SPAN_MS), self.scaled(100, 20_000));
@@ -177,7 +185,13 @@ impl Draw {
 
     /// One node, a zone, or any part of the cluster is cut off.
     fn partition(&mut self, plan: &Plan, nodes: u32) -> FaultKind {
-        let way = if self.chance(0.6) { Way::Both } else if self.chance(0.5) { Way::Out } else { Way::In };
+        let way = if self.chance(0.6) {
+            Way::Both
+        } else if self.chance(0.5) {
+            Way::Out
+        } else {
+            Way::In
+        };
         let group = match self.0.below(3) {
             0 => vec![self.number(0, nodes - 1)],
             1 if !plan.zone_uplinks.is_empty() => {

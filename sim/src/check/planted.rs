@@ -6,7 +6,7 @@ use shoal_core::event::{Input, Output, Refusal, UploadId};
 use shoal_wire::{
     control::{ControlMessage, Load},
     geometry::PieceIndex,
-    gossip::{MemberUpdate, ReliableMessage},
+    gossip::{MemberState, MemberUpdate, ReliableMessage},
     ids::MemberId,
     piece_map::PieceRuns,
 };
@@ -91,6 +91,12 @@ impl Layer for Planted {
     }
 }
 
+/// What is said of all others.
+fn without(mut members: Vec<MemberState>, own: MemberId) -> Vec<MemberState> {
+    members.retain(|member| member.record.id() != own);
+    members
+}
+
 /// An input as a node gets it that hears nothing bad of itself.
 fn without_accusations(input: Input, own: MemberId) -> Input {
     let accuses = |update: &MemberUpdate| {
@@ -104,6 +110,13 @@ fn without_accusations(input: Input, own: MemberId) -> Input {
         Input::Control { from, message: ControlMessage::Membership(message) } => {
             let message = match message {
                 ReliableMessage::Probe { sequence, .. } => ReliableMessage::Probe { sequence, suspected: None },
+                ReliableMessage::SnapshotPage { members, next } => {
+                    ReliableMessage::SnapshotPage { members: without(members, own), next }
+                }
+                ReliableMessage::SyncBuckets { buckets, members } => {
+                    ReliableMessage::SyncBuckets { buckets, members: without(members, own) }
+                }
+                ReliableMessage::SyncNews { members } => ReliableMessage::SyncNews { members: without(members, own) },
                 message => message,
             };
             Input::Control { from, message: ControlMessage::Membership(message) }
