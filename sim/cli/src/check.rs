@@ -25,7 +25,7 @@ use crate::{
 /// Seeds that are checked where nothing is said.
 const SEEDS: &str = "0..200";
 /// Failing seeds that are listed.
-const LISTED: usize = 20;
+const LISTED: usize = 100;
 /// Runs that making a plan small may take.
 const SHRINKING_RUNS: usize = 2000;
 /// Time between two looks at how far the seeds are.
@@ -101,8 +101,8 @@ impl CheckArgs {
             Some(trial) if self.shrink => Some(make_small(trial)?),
             _ => None,
         };
-        let summary = Summary::new(subject, &trials, wall_s);
-        let text = if self.json { format!("{}\n", serde_json::to_string(&summary)?) } else { summary.text(kept) };
+        let summary = Summary { small_plan: kept, ..Summary::new(subject, &trials, wall_s) };
+        let text = if self.json { format!("{}\n", serde_json::to_string(&summary)?) } else { summary.text() };
         Ok((text, if summary.failed == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE }))
     }
 
@@ -166,6 +166,8 @@ struct Summary {
     failed: usize,
     failed_seeds: Vec<u64>,
     first_failure: Option<Failure>,
+    /// Where `--shrink` wrote a plan.
+    small_plan: Option<PathBuf>,
     events: u64,
     virtual_s: f64,
     wall_s: f64,
@@ -198,6 +200,7 @@ impl Summary {
             failed: failures.clone().count(),
             failed_seeds: failures.map(|(trial, _)| trial.plan.seed).take(LISTED).collect(),
             first_failure,
+            small_plan: None,
             events: trials.iter().map(|trial| trial.events).sum(),
             virtual_s: trials.iter().map(|trial| trial.virtual_s).sum(),
             wall_s,
@@ -205,7 +208,7 @@ impl Summary {
         }
     }
 
-    fn text(&self, kept: Option<PathBuf>) -> String {
+    fn text(&self) -> String {
         let Self { seeds, failed, wall_s, virtual_s, .. } = self;
         let mut text = format!("{seeds} checked in {wall_s:.1} s, {virtual_s:.0} s of virtual time: {failed} failed\n");
         if let Some(failure) = &self.first_failure {
@@ -218,7 +221,7 @@ impl Summary {
             let more = if self.failed > list.len() { ", ..." } else { "" };
             let _ = writeln!(text, "all that failed: {}{more}", list.join(", "));
         }
-        if let Some(path) = kept {
+        if let Some(path) = &self.small_plan {
             let _ = writeln!(text, "made small: shoal-sim check --plan {}", path.display());
         }
         text
