@@ -4,6 +4,7 @@
 //! Beside them is what both report with: statistics, plots and pages, as values and text.
 
 pub mod baseline;
+pub mod check;
 pub mod format;
 pub mod models;
 pub mod network;

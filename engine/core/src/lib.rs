@@ -5,6 +5,7 @@
 //! tests that drive whole clusters in virtual time, and in the simulator.
 
 pub mod bound;
+pub mod census;
 pub mod config;
 pub mod event;
 pub mod membership;

@@ -5,6 +5,7 @@ use std::{net::SocketAddr, time::Duration};
 use shoal_wire::{control::ControlMessage, ids::MemberId, member::MemberRecord, name::Reference};
 
 use crate::{
+    census::Census,
     config::CoreConfig,
     directory::{members::AliveSet, names::Names, questions::Questions, rendezvous::Key},
     event::{Input, MemberEvent, Output},
@@ -142,6 +143,14 @@ impl Node {
     /// This node's view of the cluster.
     pub fn membership(&self) -> &Membership {
         &self.membership
+    }
+
+    /// How much it keeps of everything, at this moment.
+    pub fn census(&self) -> Census {
+        let mut census = Census { questions: self.questions.len(), ..Census::default() };
+        self.swarm.count(&mut census);
+        self.injection.count(&mut census);
+        census
     }
 
     /// This node's id.

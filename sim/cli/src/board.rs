@@ -41,6 +41,16 @@ impl Board {
     }
 }
 
+impl Board {
+    /// Says how far a check is: seeds begun, all seeds, and how many failed.
+    pub(crate) fn show_seeds(&mut self, begun: u64, seeds: u64, failed: u64) {
+        let share = begun as f64 / seeds.max(1) as f64;
+        #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "a share of a thousand")]
+        self.bar.set_position((share.clamp(0.0, 1.0) * STEPS) as u64);
+        self.bar.set_prefix(format!("{begun} of {seeds} seeds, {failed} failed"));
+    }
+}
+
 impl Drop for Board {
     fn drop(&mut self) {
         self.bar.finish_and_clear();

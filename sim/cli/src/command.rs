@@ -7,6 +7,7 @@ use shoal_sim::scenario::Scenario;
 use shoal_sim_cli::{ScenarioArgs, check_folder};
 
 use crate::{
+    check::CheckArgs,
     plan::PlanArgs,
     search::{SweepArgs, TuneArgs},
 };
@@ -46,6 +47,10 @@ pub(crate) enum Command {
     ///
     /// Exit codes as those of `sweep`.
     Tune(Box<TuneArgs>),
+    /// Check the engine: small clusters with much bad luck, drawn from seeds, that must come to a good end
+    ///
+    /// Exit codes: 0 all held, 1 a rule was broken, 2 wrong usage or a plan that cannot be.
+    Check(CheckArgs),
     /// List the scenarios that come with it
     Scenarios,
 }

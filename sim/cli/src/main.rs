@@ -1,9 +1,11 @@
 //! The binary `shoal-sim`.
 
 mod board;
+mod check;
 mod command;
 mod plan;
 mod search;
+mod trial;
 
 use std::{env, io::Write, path::Path, process::ExitCode, time::Instant};
 
@@ -35,6 +37,10 @@ fn main() -> ExitCode {
         Some(Command::Sweep(arguments)) if arguments.parameters => print(&parameters()).map(|()| ExitCode::SUCCESS),
         Some(Command::Sweep(arguments)) => with(arguments.checked(), find),
         Some(Command::Tune(arguments)) => with(arguments.checked(), find),
+        Some(Command::Check(arguments)) => with(arguments.checked(), |subject| {
+            let (text, code) = arguments.run(&subject)?;
+            print(&text).map(|()| code)
+        }),
         Some(Command::Scenarios) | None => scenarios().and_then(|list| print(&list)).map(|()| ExitCode::SUCCESS),
     };
     done.unwrap_or_else(|error| {

@@ -216,3 +216,47 @@ fn a_plan_that_cannot_be_is_refused() {
     is_refused(&plan(&["--nodes", "4", "--arrival", "rolling:2"]), &["arrival.share", "0.001 to 1"]);
     is_refused(&["plan", "--nodes", "4", "--link", "100mbit"], &["--size"]);
 }
+
+#[test]
+fn a_check_says_in_one_object_what_held_and_repeats() {
+    let check = object(&["check", "--seeds", "3..9", "--jobs", "2"]);
+    assert_eq!((check["seeds"].as_u64(), check["failed"].as_u64()), (Some(6), Some(0)), "{check}");
+    assert!(check["first_failure"].is_null() && check["wall_s"].as_f64().unwrap() > 0.0);
+    let (one, again) = (object(&["check", "--seed", "4"]), object(&["check", "--seed", "4"]));
+    assert_eq!(one["event_hash"], again["event_hash"]);
+    assert_ne!(one["event_hash"], object(&["check", "--seed", "5"])["event_hash"]);
+}
+
+#[test]
+fn a_check_that_fails_names_the_rule_and_how_to_replay_it_and_is_made_small() {
+    let folder = TempDir::new().unwrap();
+    // Nine of ten packets are lost: the two do not find each other in time.
+    let plan = "seed = 1\nlatency_us = 100\njitter_us = 0\nloss_permille = 900\nby_tag = false\nzone_uplinks = []\n\
+        blobs = [262144]\n[upstream]\nbytes_per_s = 1000000\nranges = true\n\
+        [[nodes]]\nup = 1000000\ndown = 1000000\nzone = 0\nstarts_ms = 0\nis_warm = false\n\
+        [[nodes]]\nup = 1000000\ndown = 1000000\nzone = 0\nstarts_ms = 0\nis_warm = false\n\
+        [[faults]]\nat_ms = 0\nfor_ms = 1000\nwhat = \"pause\"\nnode = 0\n";
+    fs::write(folder.path().join("plan.toml"), plan).unwrap();
+    let mut command = Command::new(env!("CARGO_BIN_EXE_shoal-sim"));
+    command.current_dir(folder.path()).args(["check", "--plan", "plan.toml", "--shrink"]);
+    let output = command.output().unwrap();
+    assert_eq!(output.status.code(), Some(1), "{}{}", stdout(&output), stderr(&output));
+    for wanted in ["membership", "replay with: shoal-sim check --plan plan.toml", "check-1.toml"] {
+        assert!(stdout(&output).contains(wanted), "{wanted} in {}", stdout(&output));
+    }
+    let small = fs::read_to_string(folder.path().join("check-1.toml")).unwrap();
+    assert!(!small.contains("[[faults]]"), "{small}");
+}
+
+#[test]
+fn a_check_that_cannot_be_is_refused() {
+    is_refused(&["check", "--plan", "no-such-plan.toml"], &["no-such-plan.toml"]);
+    for seeds in ["5..5", "7", "a..b"] {
+        let output = shoal_sim(&["check", "--seeds", seeds]);
+        assert_eq!(output.status.code(), Some(2), "{seeds}");
+    }
+    let folder = TempDir::new().unwrap();
+    let file = folder.path().join("plan.toml");
+    fs::write(&file, "seed = 1\nspeed = 3\n").unwrap();
+    is_refused(&["check", "--plan", file.to_str().unwrap()], &["plan.toml", "speed"]);
+}

@@ -178,7 +178,11 @@ impl<'a> Run<'a> {
         for happening in self.world.take_happenings() {
             let now = self.world.now();
             match happening {
-                Happening::Alarm { .. } => {}
+                // A scenario has no faults that bring the others about.
+                Happening::Alarm { .. }
+                | Happening::Corrupt { .. }
+                | Happening::Broken { .. }
+                | Happening::Stopped { .. } => {}
                 Happening::Begun { node, blob } => {
                     if self.goods.layers.contains(&blob) {
                         self.tracks.first_byte(node, now);

@@ -38,7 +38,7 @@ pub(super) enum Event {
     /// A refusal reaches the node that asked.
     Refused { node: u32, transfer: TransferId, failure: TransferFailure },
     /// A piece from a peer is gathered, verified and written.
-    Received { requester: u32, uploader: u32, transfer: TransferId, part: Part, is_damaged: bool },
+    Received { requester: u32, uploader: u32, transfer: TransferId, part: Part, bytes: Bytes },
     /// Transfers under way to a node are looked at.
     Progress { node: u32 },
     /// A connection's window has grown.
@@ -53,11 +53,55 @@ pub(super) enum Event {
     Fetched { node: u32, lease: HeldLease, part: Part },
     /// The digest of a whole blob is computed.
     Digested { node: u32, blob: BlobId },
+    /// Two nodes lose a connection to a life of the second that is over, unless the first has noticed before.
+    Orphaned { node: u32, peer: u32, life: u32 },
+    /// Connections may have been silent for the idle timeout.
+    Silence,
+    /// A node's process ends after it announced its departure.
+    Stopped { node: u32, life: u32 },
+    /// Fetches may have waited too long for an upstream that stalls.
+    Stalled,
     /// What the runner asked to be told.
     Alarm { token: u64 },
 }
 
+/// What is right or wrong with the bytes of a piece on its way.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Bytes {
+    /// They are the blob's.
+    Right,
+    /// They do not match their voucher, so that whoever receives them notices.
+    Damaged,
+    /// They match their voucher and are not the blob's: the upstream sent others.
+    Wrong,
+}
+
 impl Event {
+    /// The node whose process takes part in it; `None` where none does, or where a stopped process looks for itself.
+    pub(super) fn process(&self) -> Option<u32> {
+        match *self {
+            Self::Input { node, .. }
+            | Self::Have { node, .. }
+            | Self::SlotFree { node, .. }
+            | Self::Refused { node, .. }
+            | Self::Progress { node }
+            | Self::FetchOpens { node, .. }
+            | Self::Fetched { node, .. }
+            | Self::Digested { node, .. }
+            | Self::Stopped { node, .. } => Some(node),
+            Self::Asked { uploader, .. } | Self::GivenUp { uploader, .. } => Some(uploader),
+            Self::Received { requester, .. } => Some(requester),
+            Self::Wake { .. }
+            | Self::Widened { .. }
+            | Self::Lost { .. }
+            | Self::Orphaned { .. }
+            | Self::FetchWidened { .. }
+            | Self::Silence
+            | Self::Stalled
+            | Self::Alarm { .. } => None,
+        }
+    }
+
     /// Something reaches a node.
     pub(super) fn input(node: u32, input: Input) -> Self {
         Self::Input { node, input: Box::new(input) }
@@ -89,6 +133,25 @@ pub enum Happening {
         blob: BlobId,
         /// Why.
         failure: UpstreamFailure,
+    },
+    /// The bytes of a blob at a node are not those of its digest: they are discarded, and its readers ended.
+    Corrupt {
+        /// Where.
+        node: u32,
+        /// Which blob.
+        blob: BlobId,
+    },
+    /// A node's disk failed: the blob's readers ended.
+    Broken {
+        /// Where.
+        node: u32,
+        /// Which blob.
+        blob: BlobId,
+    },
+    /// A node's process ended after it announced its departure.
+    Stopped {
+        /// Where.
+        node: u32,
     },
     /// A name that was asked for at a node is answered.
     Answered {

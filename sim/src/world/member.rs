@@ -5,13 +5,20 @@ use shoal_core::{
     node::Node,
     rng::Stream,
 };
-use shoal_wire::{geometry::PieceIndex, piece_map::PieceMap};
+use shoal_wire::{control::UpstreamFailure, geometry::PieceIndex, piece_map::PieceMap};
 
-use super::event::{BlobId, Part};
+use super::{
+    Event,
+    event::{BlobId, Bytes, Part},
+    setting::LinkSetting,
+};
 use crate::{
     network::{FlowId, LinkId},
     time::Nanos,
 };
+
+/// Transfers' numbers have so many bits; a node's life is above them.
+const LIFE_BITS: u32 = 40;
 
 /// A node of the world.
 #[expect(clippy::struct_excessive_bools, reason = "they are independent of each other")]
@@ -21,6 +28,17 @@ pub(super) struct Member {
     pub(super) is_up: bool,
     /// Whether it damages what it serves, because its disk turns bits.
     pub(super) is_corrupt: bool,
+    /// Whether nothing can be written to its disk.
+    pub(super) is_disk_full: bool,
+    /// Since when its process is stopped, and what waits for it.
+    pub(super) paused: Option<Nanos>,
+    pub(super) held_back: Vec<Event>,
+    /// How often it has started again.
+    pub(super) life: u32,
+    /// What the upstream answers it with in place of anything else.
+    pub(super) denied: Option<UpstreamFailure>,
+    /// Rates of its links while it is not stopped.
+    pub(super) link: LinkSetting,
     /// Of such a node: pieces in the order in which they were stored, and the bytes that were stored with each and before.
     pub(super) written: Vec<(Part, u64)>,
     pub(super) zone: u32,
@@ -85,6 +103,10 @@ pub(super) struct Fetch {
     pub(super) cap: f64,
     /// How it ended, where no further piece comes.
     pub(super) result: Option<Result<(), FetchFailure>>,
+    /// When its last piece was on its way, or it was asked for.
+    pub(super) moved_at: Nanos,
+    /// When its last piece is stored; no further one is sooner.
+    pub(super) stored_at: Nanos,
 }
 
 /// What a node has of a blob.
@@ -97,6 +119,29 @@ pub(super) struct Stored {
     /// When the digest has run along the prefix.
     pub(super) digested_at: Nanos,
     pub(super) is_verified: bool,
+    /// Pieces whose bytes are not the blob's, though their vouchers are good.
+    pub(super) wrong: Vec<PieceIndex>,
+    /// Whether the engine knows that readers want it.
+    pub(super) is_wanted: bool,
+    /// Pieces in a row that could not be written.
+    pub(super) write_failures: u32,
+}
+
+impl Stored {
+    /// Nothing, or everything.
+    pub(super) fn new(blob: BlobId, have: PieceMap, now: Nanos) -> Self {
+        let (is_verified, prefix) = (have.is_full(), if have.is_full() { have.pieces() } else { 0 });
+        Self {
+            blob,
+            have,
+            prefix,
+            digested_at: now,
+            is_verified,
+            wrong: Vec::new(),
+            is_wanted: false,
+            write_failures: 0,
+        }
+    }
 }
 
 /// What a node did. Bytes are those of pieces where nothing else is said.
@@ -142,6 +187,28 @@ impl Member {
 
     pub(super) fn fetch_mut(&mut self, lease: HeldLease) -> Option<&mut Fetch> {
         self.fetches.iter_mut().find(|fetch| fetch.lease == lease)
+    }
+
+    /// A transfer's number as no other life of this node has it.
+    pub(super) fn in_this_life(&self, transfer: TransferId) -> TransferId {
+        TransferId(transfer.0 | u64::from(self.life) << LIFE_BITS)
+    }
+
+    /// What its engine calls a transfer; `None` where that is one of an earlier life.
+    pub(super) fn own_number(&self, transfer: TransferId) -> Option<TransferId> {
+        (transfer.0 >> LIFE_BITS == u64::from(self.life)).then_some(TransferId(transfer.0 & ((1 << LIFE_BITS) - 1)))
+    }
+
+    /// What a piece that it sends now is like.
+    pub(super) fn bytes_sent(&self, part: Part, memory_bytes: u64) -> Bytes {
+        let is_wrong = |stored: &Stored| stored.wrong.contains(&part.piece);
+        if self.damages(part, memory_bytes) {
+            Bytes::Damaged
+        } else if self.stored(part.blob).is_some_and(is_wrong) {
+            Bytes::Wrong
+        } else {
+            Bytes::Right
+        }
     }
 
     /// Whether a piece that it serves now is damaged: read from a disk that turns bits, and not from memory.

@@ -11,7 +11,11 @@ use shoal_wire::{
     piece_map::PieceRuns,
 };
 
-use super::{BlobId, Event, FIRST_ADDRESS, World, address};
+use super::{
+    BlobId, Event, World,
+    build::{FIRST_ADDRESS, address},
+    faults::Withheld,
+};
 
 /// What was said by all nodes.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -33,7 +37,10 @@ impl World {
         self.messages.datagram_bytes += u64::from(bytes);
         self.members[node as usize].counters.control_up_bytes += u64::from(bytes);
         let loss = self.setting.paths.loss;
-        if !self.is_up(target) || loss > 0.0 && self.members[node as usize].random.chance(loss) {
+        if !self.is_up(target)
+            || self.is_cut(node, target)
+            || loss > 0.0 && self.members[node as usize].random.chance(loss)
+        {
             return;
         }
         self.members[target as usize].counters.control_down_bytes += u64::from(bytes);
@@ -47,8 +54,6 @@ impl World {
         self.messages.messages += 1;
         self.messages.message_bytes += u64::from(bytes);
         self.members[node as usize].counters.control_up_bytes += u64::from(bytes);
-        let Some(at) = self.arrival(node, target, bytes) else { return };
-        self.members[target as usize].counters.control_down_bytes += u64::from(bytes);
         let event = match message {
             ControlMessage::Have { digest, pieces, load } => {
                 let Some(blob) = self.blob_of(&digest) else { return };
@@ -57,7 +62,20 @@ impl World {
             ControlMessage::SlotFree { load } => Event::SlotFree { node: target, from: node, load },
             message => Event::input(target, Input::Control { from: self.ids.id(node), message }),
         };
+        if self.carry(node, target, bytes, event) {
+            self.members[target as usize].counters.control_down_bytes += u64::from(bytes);
+        }
+    }
+
+    /// Sends something over the connection of two nodes; says whether it arrives, unless the connection is lost before.
+    pub(super) fn carry(&mut self, from: u32, to: u32, bytes: u32, event: Event) -> bool {
+        if self.is_severed(from, to) && self.is_connected(from, to) && !self.is_orphan(from, to) {
+            self.troubles.withheld.push(Withheld { from, to, event });
+            return true;
+        }
+        let Some(at) = self.arrival(from, to, bytes) else { return false };
         self.schedule.push(at, event);
+        true
     }
 
     /// A neighbour's news arrive.
@@ -73,10 +91,14 @@ impl World {
 
     /// A node's view of another changes: it closes the connection to one that it takes for gone.
     pub(super) fn note_member(&mut self, node: u32, event: &MemberEvent) {
-        if let MemberEvent::Dead(id) | MemberEvent::Left(id) = event
-            && let Some(peer) = self.ids.number(*id)
-        {
-            self.schedule.push(self.now, Event::Lost { node, peer });
+        match event {
+            MemberEvent::Dead(id) | MemberEvent::Left(id) => {
+                if let Some(peer) = self.ids.number(*id) {
+                    self.schedule.push(self.now, Event::Lost { node, peer });
+                }
+            }
+            MemberEvent::Up(record) if record.generation.0 > 1 => self.note_life(node, record),
+            MemberEvent::Up(_) | MemberEvent::Suspected(_) | MemberEvent::Forgotten(_) => {}
         }
     }
 

@@ -8,9 +8,12 @@
 //! Order of calls: make a world, add blobs, [`World::join`] or start with all members known, then [`World::step`] and look
 //! at [`World::take_happenings`].
 
+mod audit;
+mod build;
 mod event;
 mod faults;
 mod ids;
+pub mod layer;
 mod member;
 mod messages;
 mod observe;
@@ -25,28 +28,17 @@ mod transfers;
 mod upstream;
 mod weight;
 
-use std::{
-    net::{Ipv4Addr, SocketAddr, SocketAddrV4},
-    sync::Arc,
-};
-
-use shoal_core::{
-    event::{HeldLease, Input, Output},
-    membership::KnownMembers,
-    node::Node,
-    rng::Stream,
-};
-use shoal_wire::{
-    digest::Digest,
-    ids::{Generation, Incarnation, PublicKey},
-    member::MemberRecord,
-    version::PROTOCOL_VERSION,
-};
+use shoal_core::event::{HeldLease, Input, Output};
+use shoal_wire::{digest::Digest, member::MemberRecord};
 
 use self::{
+    audit::Audit,
+    build::{address, count, engines, member, record},
     event::Event,
+    faults::Troubles,
     ids::Ids,
-    member::{Member, NodeLinks},
+    layer::Layer,
+    member::Member,
     pairs::Pair,
     schedule::Schedule,
     setting::Setting,
@@ -55,10 +47,11 @@ use self::{
     upstream::Upstream,
 };
 pub use self::{
+    audit::{Breach, BreachKind},
     event::{BlobId, Happening},
     member::Counters,
     messages::MessageCounters,
-    upstream::UpstreamCounters,
+    upstream::{UpstreamCounters, UpstreamMood},
 };
 use crate::{
     network::{FlowId, LinkId, Network},
@@ -92,6 +85,9 @@ pub struct World {
     schedule: Schedule<Event>,
     trace: Trace,
     happenings: Vec<Happening>,
+    troubles: Troubles,
+    layer: Option<Box<dyn Layer>>,
+    audit: Option<Audit>,
     messages: MessageCounters,
     uploads: u64,
     events: u64,
@@ -99,9 +95,6 @@ pub struct World {
     delivered: u64,
     read: u64,
 }
-
-const FIRST_ADDRESS: u32 = 0x0a00_0001;
-const PORT: u16 = 5001;
 
 impl World {
     /// A world whose nodes are clusters of one, or know each other from the start.
@@ -131,6 +124,9 @@ impl World {
             schedule: Schedule::new(),
             trace: Trace::new(),
             happenings: Vec::new(),
+            troubles: Troubles::default(),
+            layer: None,
+            audit: None,
             messages: MessageCounters::default(),
             uploads: 0,
             events: 0,
@@ -178,6 +174,11 @@ impl World {
         true
     }
 
+    /// Puts a layer between nodes and world.
+    pub fn set_layer(&mut self, layer: Box<dyn Layer>) {
+        self.layer = Some(layer);
+    }
+
     /// What happened since the last call, in order.
     pub fn take_happenings(&mut self) -> Vec<Happening> {
         std::mem::take(&mut self.happenings)
@@ -194,6 +195,11 @@ impl World {
     }
 
     fn happen(&mut self, event: Event) {
+        if self.troubles.paused > 0
+            && let Some(process) = event.process().filter(|node| self.members[*node as usize].paused.is_some())
+        {
+            return self.hold_back(process, event);
+        }
         match event {
             Event::Wake { node } => self.wake(node),
             Event::Input { node, input } => self.input(node, *input),
@@ -204,8 +210,8 @@ impl World {
             }
             Event::GivenUp { uploader, requester, transfer } => self.given_up(uploader, requester, transfer),
             Event::Refused { node, transfer, failure } => self.refused(node, transfer, failure),
-            Event::Received { requester, uploader, transfer, part, is_damaged } if self.is_up(requester) => {
-                self.received(requester, uploader, transfer, part, is_damaged);
+            Event::Received { requester, uploader, transfer, part, bytes } if self.is_up(requester) => {
+                self.received(requester, uploader, transfer, part, bytes);
             }
             Event::Progress { node } if self.is_up(node) => self.progress(node),
             Event::Widened { pair, direction } => self.widen(pair, direction),
@@ -214,6 +220,10 @@ impl World {
             Event::FetchWidened { node, lease } => self.widen_fetch(node, lease),
             Event::Fetched { node, lease, part } if self.is_up(node) => self.fetched(node, lease, part),
             Event::Digested { node, blob } if self.is_up(node) => self.digested(node, blob),
+            Event::Orphaned { node, peer, life } => self.orphaned(node, peer, life),
+            Event::Silence => self.end_silent_connections(),
+            Event::Stopped { node, life } => self.stopped(node, life),
+            Event::Stalled => self.give_up_stalled_fetches(),
             Event::Alarm { token } => self.happenings.push(Happening::Alarm { token }),
             // What was to happen at a node that is gone.
             Event::Received { .. }
@@ -246,11 +256,35 @@ impl World {
         if !self.is_up(node) {
             return;
         }
-        self.members[node as usize].node.handle(self.now.to_core(), input);
+        if self.members[node as usize].paused.is_some() {
+            return self.hold_back(node, Event::input(node, input));
+        }
+        let Some(input) = self.own_numbers(node, input) else { return };
+        self.note_input(node, &input);
+        let mut input = Some(input);
+        if let Some(layer) = &mut self.layer {
+            input = input.and_then(|input| layer.input(node, input));
+        }
+        if let Some(input) = input {
+            self.members[node as usize].node.handle(self.now.to_core(), input);
+        }
         while let Some(output) = self.members[node as usize].node.poll_output() {
-            self.act(node, output);
+            self.put_out(node, output);
         }
         self.plan_wake(node);
+    }
+
+    /// Passes an output on to the world, as the layer lets it.
+    fn put_out(&mut self, node: u32, output: Output) {
+        let mut output = Some(output);
+        if let Some(layer) = &mut self.layer {
+            output = output.and_then(|output| layer.output(node, output));
+        }
+        let Some(output) = output else { return };
+        if self.audit.is_some() {
+            self.inspect(node, &output);
+        }
+        self.act(node, output);
     }
 
     fn act(&mut self, node: u32, output: Output) {
@@ -271,6 +305,9 @@ impl World {
             Output::CutFetch { lease, end } => self.cut(node, lease, end),
             Output::BlobFailed { digest, failure } => {
                 if let Some(blob) = self.blob_of(&digest) {
+                    if let Some(stored) = self.members[node as usize].stored_mut(blob) {
+                        stored.is_wanted = false;
+                    }
                     self.happenings.push(Happening::Failed { node, blob, failure });
                 }
             }
@@ -299,6 +336,9 @@ impl World {
             return;
         }
         member.wake_planned = Nanos::NEVER;
+        if !member.is_up || member.paused.is_some() {
+            return;
+        }
         if member.wake_at <= self.now {
             self.input(node, Input::Timeout);
         } else if member.wake_at != Nanos::NEVER {
@@ -315,73 +355,5 @@ impl World {
     /// Number of nodes, dead ones as well.
     pub fn nodes(&self) -> u32 {
         count(&self.setting)
-    }
-}
-
-fn count(setting: &Setting) -> u32 {
-    u32::try_from(setting.nodes.len()).expect("scenarios bound the number of nodes")
-}
-
-/// The engines of all nodes. Those that know each other share what they know.
-fn engines(setting: &Setting, records: Vec<MemberRecord>, know_each_other: bool) -> Vec<Node> {
-    let known = know_each_other.then(|| KnownMembers::new(records.iter().cloned().map(Arc::new)));
-    let start = Nanos::ZERO.to_core();
-    let engine = |(number, own): (u32, MemberRecord)| {
-        let seed = Stream::new(setting.seed, &format!("node {number}")).bits();
-        match &known {
-            Some(known) => Node::with_members(setting.core.clone(), own, known, seed, start),
-            None => Node::new(setting.core.clone(), own, seed, start),
-        }
-    };
-    (0..).zip(records).map(engine).collect()
-}
-
-fn member(setting: &Setting, network: &mut Network, number: u32, node: Node) -> Member {
-    let of_node = setting.nodes[number as usize];
-    let goodput = setting.paths.goodput;
-    let links = NodeLinks {
-        up: network.add_link(of_node.link.up * goodput),
-        down: network.add_link(of_node.link.down * goodput),
-        cpu: setting.costs.cpu_bytes_per_s.map(|rate| network.add_link(rate)),
-        disk: setting.costs.disk_bytes_per_s.map(|rate| network.add_link(rate)),
-    };
-    Member {
-        node,
-        is_up: true,
-        is_corrupt: false,
-        written: Vec::new(),
-        zone: of_node.zone,
-        links,
-        random: Stream::new(setting.seed, &format!("paths of node {number}")),
-        wake_at: Nanos::NEVER,
-        wake_planned: Nanos::NEVER,
-        is_watched: false,
-        knows_upstream: false,
-        pairs: Vec::new(),
-        transfers: Vec::new(),
-        uploads: Vec::new(),
-        fetches: Vec::new(),
-        stored: Vec::new(),
-        counters: Counters::default(),
-    }
-}
-
-fn address(node: u32) -> SocketAddr {
-    SocketAddr::V4(SocketAddrV4::new(Ipv4Addr::from(FIRST_ADDRESS + node), PORT))
-}
-
-fn record(setting: &Setting, node: u32) -> MemberRecord {
-    let mut key = [0; 32];
-    key[..8].copy_from_slice(&setting.seed.to_be_bytes());
-    key[8..12].copy_from_slice(&node.to_be_bytes());
-    let zone = setting.nodes[node as usize].zone;
-    MemberRecord {
-        public_key: PublicKey(key),
-        generation: Generation(1),
-        incarnation: Incarnation(0),
-        address: address(node),
-        zone: if setting.zones.is_empty() { String::new() } else { format!("zone-{zone}") },
-        version: u16::from(PROTOCOL_VERSION),
-        upload_bytes_per_s: 0,
     }
 }

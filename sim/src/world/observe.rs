@@ -1,6 +1,7 @@
 //! What can be seen of a world from outside.
 
-use shoal_core::homes_of;
+use shoal_core::{homes_of, node::Node};
+use shoal_wire::ids::MemberId;
 
 use super::{BlobId, Counters, MessageCounters, UpstreamCounters, World, transfers::whole};
 use crate::time::Nanos;
@@ -71,6 +72,37 @@ impl World {
     /// Bytes of blobs that left the upstream, so far.
     pub fn carried_by_upstream(&mut self) -> u64 {
         whole(self.network.carried(self.now, self.upstream.link))
+    }
+
+    /// A node's engine, to look at.
+    pub fn engine(&self, node: u32) -> &Node {
+        &self.members[node as usize].node
+    }
+
+    /// Whether a node has all of a blob, verified.
+    pub fn has_verified(&self, node: u32, blob: BlobId) -> bool {
+        self.members[node as usize].stored(blob).is_some_and(|stored| stored.is_verified)
+    }
+
+    /// Pieces of a blob that a node has.
+    pub fn pieces_at(&self, node: u32, blob: BlobId) -> u32 {
+        self.members[node as usize].stored(blob).map_or(0, |stored| stored.have.count())
+    }
+
+    /// Pieces that a node has asked peers for, pieces that it is asked for, and runs that it fetches, all at this moment.
+    pub fn open_at(&self, node: u32) -> (usize, usize, usize) {
+        let member = &self.members[node as usize];
+        (member.transfers.len(), member.uploads.len(), member.fetches.len())
+    }
+
+    /// Whether a node's process is stopped.
+    pub fn is_paused(&self, node: u32) -> bool {
+        self.members[node as usize].paused.is_some()
+    }
+
+    /// The id of a node.
+    pub fn id_of(&self, node: u32) -> MemberId {
+        self.ids.id(node)
     }
 
     /// The first home of a blob among the nodes that live.

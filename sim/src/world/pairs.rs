@@ -18,10 +18,21 @@ pub(super) struct Pair {
     pub(super) high: u32,
     /// From when on the connection carries messages; never where there is none.
     ready_at: Nanos,
-    /// Whether one tries to reach the other, which is gone.
-    is_dialling: bool,
+    /// Whether the low node tries to reach the high one in vain, and the other way round.
+    is_dialling: [bool; 2],
     /// From the low to the high node, and back.
     pub(super) directions: [Direction; 2],
+}
+
+/// What was lost with a connection.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Ended {
+    /// There was none.
+    Nothing,
+    /// An attempt to make one, of which the other end knows nothing.
+    Dial,
+    /// A connection.
+    Connection,
 }
 
 /// One direction of a connection.
@@ -70,7 +81,7 @@ impl World {
                 let number = u32::try_from(self.pairs.len()).expect("pairs fit into memory");
                 known.insert(place, (high, number));
                 let directions = [Direction::new(), Direction::new()];
-                self.pairs.push(Pair { low, high, ready_at: Nanos::NEVER, is_dialling: false, directions });
+                self.pairs.push(Pair { low, high, ready_at: Nanos::NEVER, is_dialling: [false; 2], directions });
                 (number, direction)
             }
         }
@@ -84,7 +95,11 @@ impl World {
     /// where it never does, because the other end is gone.
     pub(super) fn arrival(&mut self, from: u32, to: u32, bytes: u32) -> Option<Nanos> {
         let (pair, direction) = self.pair(from, to);
-        if !self.members[to as usize].is_up {
+        if self.members[to as usize].is_up && self.is_orphan(from, to) {
+            return None;
+        }
+        let is_open = self.pairs[pair as usize].ready_at != Nanos::NEVER;
+        if !self.members[to as usize].is_up || !is_open && !self.answers(from, to) {
             self.dial_in_vain(pair, from, to);
             return None;
         }
@@ -110,21 +125,38 @@ impl World {
     /// `to` is gone: a connection that is still thought to be there swallows what is sent, and a new one is not made.
     fn dial_in_vain(&mut self, pair: u32, from: u32, to: u32) {
         let fails_at = self.now + self.setting.paths.dial_timeout;
+        let direction = usize::from(from > to);
         let entry = &mut self.pairs[pair as usize];
-        if entry.ready_at == Nanos::NEVER && !entry.is_dialling {
-            entry.is_dialling = true;
+        if entry.ready_at == Nanos::NEVER && !entry.is_dialling[direction] {
+            entry.is_dialling[direction] = true;
             self.schedule.push(fails_at, Event::Lost { node: from, peer: to });
         }
     }
 
-    /// A connection is over, or one was not made; says whether there was any.
-    pub(super) fn disconnect(&mut self, node: u32, peer: u32) -> bool {
-        let (pair, _) = self.pair(node, peer);
+    /// A connection is over, or one was not made, as `node` notices.
+    pub(super) fn disconnect(&mut self, node: u32, peer: u32) -> Ended {
+        let (pair, direction) = self.pair(node, peer);
         let entry = &mut self.pairs[pair as usize];
-        let was_there = entry.ready_at != Nanos::NEVER || entry.is_dialling;
-        entry.ready_at = Nanos::NEVER;
-        entry.is_dialling = false;
-        was_there
+        let was_dialling = std::mem::take(&mut entry.is_dialling[usize::from(direction)]);
+        if std::mem::replace(&mut entry.ready_at, Nanos::NEVER) != Nanos::NEVER {
+            Ended::Connection
+        } else if was_dialling {
+            Ended::Dial
+        } else {
+            Ended::Nothing
+        }
+    }
+
+    /// The connection of two nodes is one of an earlier life of one of them.
+    pub(super) fn forget_connection(&mut self, node: u32, peer: u32) {
+        let (pair, _) = self.pair(node, peer);
+        self.pairs[pair as usize].ready_at = Nanos::NEVER;
+    }
+
+    /// Whether two nodes have a connection, or make one.
+    pub(super) fn is_connected(&mut self, node: u32, peer: u32) -> bool {
+        let (pair, _) = self.pair(node, peer);
+        self.pairs[pair as usize].ready_at != Nanos::NEVER
     }
 
     /// Nodes that `node` has a connection with.

@@ -11,7 +11,7 @@ use shoal_wire::{
 
 use super::{
     Event, World,
-    event::{BlobId, Happening, Part},
+    event::{BlobId, Bytes, Happening, Part},
     member::Stored,
 };
 
@@ -60,8 +60,11 @@ impl World {
         let Blob { digest, geometry, .. } = self.blobs[blob.0 as usize];
         if self.members[node as usize].stored(blob).is_none() {
             let have = PieceMap::empty(geometry.pieces());
-            let stored = Stored { blob, have, prefix: 0, digested_at: self.now, is_verified: false };
-            self.members[node as usize].stored.push(stored);
+            self.members[node as usize].stored.push(Stored {
+                is_verified: false,
+                prefix: 0,
+                ..Stored::new(blob, have, self.now)
+            });
         }
         let Some(stored) = self.members[node as usize].stored(blob) else { return };
         if stored.is_verified {
@@ -70,21 +73,32 @@ impl World {
             return;
         }
         let have = stored.have.clone();
+        if let Some(stored) = self.members[node as usize].stored_mut(blob) {
+            stored.is_wanted = true;
+        }
         self.input(node, Input::Want { digest, size: geometry.size(), have, can_lease: true });
+    }
+
+    /// A reader at a node waits for the last two pieces of a blob, which it wants.
+    pub fn demand_the_end(&mut self, node: u32, blob: BlobId) {
+        let Blob { digest, geometry, .. } = self.blobs[blob.0 as usize];
+        let Some(stored) = self.members[node as usize].stored(blob).filter(|stored| stored.is_wanted) else { return };
+        let last = (geometry.pieces().saturating_sub(2)..geometry.pieces()).map(PieceIndex);
+        let pieces = last.filter(|piece| !stored.have.has(*piece)).collect();
+        self.input(node, Input::Demand { digest, pieces });
     }
 
     /// A node has all of a blob from earlier.
     pub fn hold(&mut self, node: u32, blob: BlobId) {
         let Blob { digest, geometry, .. } = self.blobs[blob.0 as usize];
-        let (have, prefix) = (PieceMap::full(geometry.pieces()), geometry.pieces());
-        let stored = Stored { blob, have, prefix, digested_at: self.now, is_verified: true };
+        let stored = Stored::new(blob, PieceMap::full(geometry.pieces()), self.now);
         self.members[node as usize].stored.retain(|stored| stored.blob != blob);
         self.members[node as usize].stored.push(stored);
         self.input(node, Input::Hold { digest, size: geometry.size() });
     }
 
     /// A verified piece is written.
-    pub(super) fn store(&mut self, node: u32, part: Part) {
+    pub(super) fn store(&mut self, node: u32, part: Part, bytes_are: Bytes) {
         let Blob { geometry, is_content, .. } = self.blobs[part.blob.0 as usize];
         let now = self.now;
         let bytes = geometry.len(part.piece);
@@ -97,6 +111,10 @@ impl World {
             member.counters.duplicate_bytes += bytes;
             return;
         }
+        if bytes_are == Bytes::Wrong {
+            stored.wrong.push(part.piece);
+        }
+        stored.write_failures = 0;
         let before = stored.prefix;
         if part.piece.0 == before {
             stored.prefix = stored.have.first_missing(part.piece).map_or(geometry.pieces(), |piece| piece.0);
@@ -135,9 +153,17 @@ impl World {
     pub(super) fn digested(&mut self, node: u32, blob: BlobId) {
         let Blob { digest, geometry, is_content } = self.blobs[blob.0 as usize];
         let last = PieceIndex(geometry.pieces() - 1);
-        if let Some(stored) = self.members[node as usize].stored_mut(blob) {
-            stored.is_verified = true;
+        let now = self.now;
+        let Some(stored) = self.members[node as usize].stored_mut(blob) else { return };
+        // Of an earlier try.
+        if !stored.have.is_full() || stored.is_verified || stored.digested_at != now {
+            return;
         }
+        if !stored.wrong.is_empty() {
+            return self.begin_again(node, blob);
+        }
+        stored.is_verified = true;
+        let was_wanted = std::mem::take(&mut stored.is_wanted);
         if is_content {
             self.members[node as usize].counters.read_bytes += geometry.len(last);
             self.read += geometry.len(last);
@@ -146,6 +172,7 @@ impl World {
             self.happenings.push(Happening::Begun { node, blob });
         }
         self.happenings.push(Happening::Finished { node, blob });
-        self.input(node, Input::Verified { digest });
+        let size = geometry.size();
+        self.input(node, if was_wanted { Input::Verified { digest } } else { Input::Hold { digest, size } });
     }
 }

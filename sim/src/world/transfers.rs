@@ -8,7 +8,7 @@ use smallvec::SmallVec;
 
 use super::{
     Event, Owner, World,
-    event::Part,
+    event::{Bytes, Part},
     member::{Transfer, Upload},
 };
 use crate::{
@@ -36,11 +36,10 @@ impl World {
         let (Some(uploader), Some(blob)) = (self.ids.number(from), self.blob_of(&digest)) else { return };
         let member = &mut self.members[node as usize];
         member.counters.requests += 1;
+        let transfer = member.in_this_life(transfer);
         member.transfers.push(Transfer { id: transfer, uploader });
-        if let Some(at) = self.arrival(node, uploader, REQUEST_BYTES) {
-            let part = Part { blob, piece };
-            self.schedule.push(at, Event::Asked { uploader, requester: node, transfer, part, urgency });
-        }
+        let part = Part { blob, piece };
+        self.carry(node, uploader, REQUEST_BYTES, Event::Asked { uploader, requester: node, transfer, part, urgency });
     }
 
     /// A request arrives, unless it was given up on the way.
@@ -58,10 +57,9 @@ impl World {
 
     /// A node gives a transfer up; its peer learns of it a little later, and sends until then.
     pub(super) fn give_up(&mut self, node: u32, transfer: TransferId) {
-        let Some(open) = self.members[node as usize].close(transfer) else { return };
-        if let Some(at) = self.arrival(node, open.uploader, REQUEST_BYTES) {
-            self.schedule.push(at, Event::GivenUp { uploader: open.uploader, requester: node, transfer });
-        }
+        let transfer = self.members[node as usize].in_this_life(transfer);
+        let Some(Transfer { uploader, .. }) = self.members[node as usize].close(transfer) else { return };
+        self.carry(node, uploader, REQUEST_BYTES, Event::GivenUp { uploader, requester: node, transfer });
     }
 
     /// An uploader learns that its piece is not wanted any more.
@@ -110,8 +108,11 @@ impl World {
             Refusal::Busy(load) => TransferFailure::Busy(load),
             Refusal::NotHeld => TransferFailure::NotHeld,
         };
-        if let Some(at) = self.arrival(node, requester, REQUEST_BYTES) {
-            self.schedule.push(at, Event::Refused { node: requester, transfer, failure });
+        // On the connection that the request came by, which is the requester's own where it has just begun a new life.
+        let was_orphan = self.troubles.orphans.remove(&(node, requester));
+        self.carry(node, requester, REQUEST_BYTES, Event::Refused { node: requester, transfer, failure });
+        if was_orphan {
+            self.troubles.orphans.insert((node, requester));
         }
     }
 
@@ -128,7 +129,6 @@ impl World {
     pub(super) fn serve(&mut self, node: u32, upload: UploadId) {
         let uploads = &self.members[node as usize].uploads;
         let Some(upload) = uploads.iter().find(|open| open.id == upload).copied() else { return };
-        debug_assert!(self.members[node as usize].has(upload.part), "node {node} serves what it does not have");
         let hanging = self.setting.costs.hanging;
         if hanging > 0.0 && self.members[node as usize].random.chance(hanging) {
             return;
@@ -157,7 +157,7 @@ impl World {
         let (from, to) = self.pairs[pair as usize].ends(direction);
         let path = self.path(from, to);
         self.open_window(pair, direction, &path);
-        let (bytes, cap) = (self.bytes_of(head.part), self.direction(pair, direction).cap);
+        let (bytes, cap) = (self.bytes_of(head.part), self.cap_now(pair, direction));
         let flow = self.network.start(self.now, &path, bytes, cap);
         self.direction(pair, direction).flow = Some(flow);
         self.own(flow, Owner::Pair { pair, direction });
@@ -215,11 +215,11 @@ impl World {
         let (now, round_trip) = (self.now, self.base_round_trip());
         let entry = self.direction(pair, direction);
         entry.cap = if entry.cap * 2.0 >= ceiling { f64::INFINITY } else { entry.cap * 2.0 };
-        let cap = entry.cap;
-        entry.is_widening = cap.is_finite();
-        if cap.is_finite() {
+        entry.is_widening = entry.cap.is_finite();
+        if entry.is_widening {
             self.schedule.push(now + round_trip, Event::Widened { pair, direction });
         }
+        let cap = self.cap_now(pair, direction);
         self.network.set_cap(now, flow, cap);
     }
 
@@ -242,8 +242,8 @@ impl World {
         self.count_received(from, to, whole(bytes));
         let arrives = self.now + self.latency(from);
         let stored = arrives + self.verifying(bytes);
-        let is_damaged = self.members[from as usize].damages(part, self.setting.costs.memory_bytes);
-        let received = Event::Received { requester: to, uploader: from, transfer, part, is_damaged };
+        let bytes = self.members[from as usize].bytes_sent(part, self.setting.costs.memory_bytes);
+        let received = Event::Received { requester: to, uploader: from, transfer, part, bytes };
         self.schedule.push(stored, received);
         // A slot is free when the peer has acknowledged everything.
         let acknowledged = arrives + self.one_way(to, from, 0);
@@ -251,17 +251,10 @@ impl World {
     }
 
     /// A piece is gathered and verified.
-    pub(super) fn received(
-        &mut self,
-        requester: u32,
-        uploader: u32,
-        transfer: TransferId,
-        part: Part,
-        is_damaged: bool,
-    ) {
+    pub(super) fn received(&mut self, requester: u32, uploader: u32, transfer: TransferId, part: Part, are: Bytes) {
         let bytes = whole(self.bytes_of(part));
         let is_open = self.members[requester as usize].close(transfer).is_some();
-        if is_damaged {
+        if are == Bytes::Damaged {
             self.members[requester as usize].counters.corrupt_bytes += bytes;
             if is_open {
                 self.input(requester, Input::PieceFailed { transfer, failure: TransferFailure::Corrupt });
@@ -272,7 +265,10 @@ impl World {
             self.members[requester as usize].counters.duplicate_bytes += bytes;
             return;
         }
-        self.store(requester, part);
+        if self.members[requester as usize].is_disk_full {
+            return self.cannot_write(requester, part.blob, transfer);
+        }
+        self.store(requester, part, are);
         let injector = self.ids.id(uploader);
         self.input(requester, Input::PieceStored { transfer, injector });
     }

@@ -1,6 +1,6 @@
 //! The registry: answers about names, and runs of pieces.
 
-use std::collections::VecDeque;
+use std::{collections::VecDeque, time::Duration};
 
 use shoal_core::event::{FetchFailure, HeldLease, Input, LookupId};
 use shoal_wire::{
@@ -13,7 +13,7 @@ use smallvec::SmallVec;
 
 use super::{
     Event, Owner, World,
-    event::{BlobId, Part},
+    event::{BlobId, Bytes, Part},
     member::Fetch,
     transfers::whole,
 };
@@ -24,12 +24,18 @@ use crate::{
 
 /// How long a node keeps the body of an upstream that ignores ranges, as in the runtime.
 const PARK: Nanos = Nanos(5_000_000_000);
+/// Time without a byte after which an upstream counts as failed, as in the runtime.
+const STALL: Duration = Duration::from_secs(10);
+/// Time that an upstream has to say what a name stands for, as in the runtime.
+const LOOKUP_TIMEOUT: Duration = Duration::from_secs(30);
 
 /// The upstream's side.
 #[derive(Debug)]
 pub(super) struct Upstream {
     pub(super) link: LinkId,
     pub(super) is_up: bool,
+    /// What it does instead of serving.
+    mood: UpstreamMood,
     /// Connections that it sends on.
     sending: u32,
     /// Fetches that wait for their turn.
@@ -37,6 +43,22 @@ pub(super) struct Upstream {
     /// Whole bodies that nodes keep for a moment: node, blob, until when.
     parked: Vec<(u32, BlobId, Nanos)>,
     pub(super) counters: UpstreamCounters,
+}
+
+/// How an upstream that is there behaves.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum UpstreamMood {
+    /// As it should.
+    #[default]
+    Serves,
+    /// It answers everything with this failure; what it sends already it goes on sending.
+    Refuses(UpstreamFailure),
+    /// It takes requests, and no byte comes.
+    Stalls,
+    /// It sends bytes that are not those of the blob, as many as there should be.
+    Lies,
+    /// It ignores ranges and sends the whole.
+    IgnoresRanges,
 }
 
 /// What the upstream did.
@@ -53,7 +75,15 @@ pub struct UpstreamCounters {
 impl Upstream {
     pub(super) fn new(link: LinkId) -> Self {
         let counters = UpstreamCounters::default();
-        Self { link, is_up: true, sending: 0, waiting: VecDeque::new(), parked: Vec::new(), counters }
+        Self {
+            link,
+            is_up: true,
+            mood: UpstreamMood::Serves,
+            sending: 0,
+            waiting: VecDeque::new(),
+            parked: Vec::new(),
+            counters,
+        }
     }
 }
 
@@ -61,19 +91,21 @@ impl World {
     /// A node asks what a name stands for.
     pub(super) fn ask_upstream(&mut self, node: u32, lookup: LookupId, name: &Name) {
         self.upstream.counters.name_requests += 1;
-        let outcome = self.describe(name);
+        let outcome = self.refusal_to(node).map_or_else(|| self.describe(name), NameOutcome::Failed);
         let answers = self.upstream_round_trip(node) + self.setting.upstream.answer_time;
+        if self.upstream.mood == UpstreamMood::Stalls {
+            let outcome = NameOutcome::Failed(UpstreamFailure::Unavailable);
+            let input = Input::UpstreamSaid { lookup, outcome };
+            return self.schedule.push(self.now + LOOKUP_TIMEOUT, Event::input(node, input));
+        }
         let input = Input::UpstreamSaid { lookup, outcome };
         self.schedule.push(self.now + answers, Event::input(node, input));
     }
 
     fn describe(&self, name: &Name) -> NameOutcome {
-        if !self.upstream.is_up {
-            return NameOutcome::Failed(UpstreamFailure::Unavailable);
-        }
         let blob = match &name.reference {
             Reference::Digest(digest) => self.blob_of(digest),
-            // There is one image, and its manifest was added first.
+            // A tag stands for the blob that was added first: an image's manifest.
             Reference::Tag(_) => Some(BlobId(0)).filter(|_| name.kind == ContentKind::Manifest),
         };
         match blob.and_then(|blob| self.blobs.get(blob.0 as usize)) {
@@ -97,7 +129,19 @@ impl World {
     pub(super) fn fetch(&mut self, node: u32, lease: HeldLease, digest: &Digest, first: PieceIndex, count: u32) {
         let Some(blob) = self.blob_of(digest) else { return };
         let (next, end) = (first.0, first.0 + count);
-        let fetch = Fetch { lease, blob, next, stored: next, end, flow: None, cap: 0.0, result: None };
+        let moved_at = self.now;
+        let fetch = Fetch {
+            lease,
+            blob,
+            next,
+            stored: next,
+            end,
+            flow: None,
+            cap: 0.0,
+            result: None,
+            moved_at,
+            stored_at: moved_at,
+        };
         self.members[node as usize].fetches.push(fetch);
         let is_whole = count == self.blobs[blob.0 as usize].geometry.pieces();
         if is_whole && self.take_parked(node, blob) {
@@ -105,6 +149,9 @@ impl World {
             return;
         }
         self.upstream.counters.blob_requests += 1;
+        if self.upstream.mood == UpstreamMood::Stalls {
+            self.schedule.push(self.now + STALL, Event::Stalled);
+        }
         let opens = self.upstream_round_trip(node) + self.setting.upstream.answer_time;
         self.schedule.push(self.now + opens, Event::FetchOpens { node, lease });
     }
@@ -120,9 +167,10 @@ impl World {
     pub(super) fn fetch_opens(&mut self, node: u32, lease: HeldLease) {
         let Some(fetch) = self.members[node as usize].fetch_mut(lease).copied() else { return };
         let is_whole = fetch.next == 0 && fetch.end == self.blobs[fetch.blob.0 as usize].geometry.pieces();
-        if !self.upstream.is_up {
-            self.end_fetch(node, lease, Err(FetchFailure::Upstream(UpstreamFailure::Unavailable)));
-        } else if !self.setting.upstream.ranges && !is_whole {
+        let ranges = self.setting.upstream.ranges && self.upstream.mood != UpstreamMood::IgnoresRanges;
+        if let Some(failure) = self.refusal_to(node) {
+            self.end_fetch(node, lease, Err(FetchFailure::Upstream(failure)));
+        } else if !ranges && !is_whole {
             self.upstream.parked.push((node, fetch.blob, self.now + PARK));
             self.end_fetch(node, lease, Err(FetchFailure::NoRanges));
         } else if self.setting.upstream.connections_max.is_some_and(|most| self.upstream.sending >= most) {
@@ -177,10 +225,11 @@ impl World {
 
     /// The last byte of a piece is on its way; the next one follows.
     pub(super) fn piece_sent(&mut self, flow: FlowId, node: u32, lease: HeldLease) {
-        let arrives = self.now + self.latency(node);
+        let (now, arrives) = (self.now, self.now + self.latency(node));
         let Some(fetch) = self.members[node as usize].fetch_mut(lease) else { return };
         let part = fetch.part();
         fetch.next += 1;
+        fetch.moved_at = now;
         let next = (fetch.next < fetch.end).then(|| fetch.part());
         if let Some(next) = next {
             self.network.extend(self.now, flow, self.bytes_of(next));
@@ -192,8 +241,13 @@ impl World {
         }
         let bytes = self.bytes_of(part);
         self.members[node as usize].counters.from_upstream_bytes += whole(bytes);
-        let stored = arrives + self.verifying(bytes);
-        self.schedule.push(stored, Event::Fetched { node, lease, part });
+        let mut stored_at = arrives + self.verifying(bytes);
+        // One after the other, as they come on one connection.
+        if let Some(fetch) = self.members[node as usize].fetch_mut(lease) {
+            stored_at = stored_at.max(fetch.stored_at);
+            fetch.stored_at = stored_at;
+        }
+        self.schedule.push(stored_at, Event::Fetched { node, lease, part });
     }
 
     /// A connection is free for who waits.
@@ -208,11 +262,15 @@ impl World {
 
     /// A piece from the upstream is stored.
     pub(super) fn fetched(&mut self, node: u32, lease: HeldLease, part: Part) {
-        self.store(node, part);
-        let digest = self.blobs[part.blob.0 as usize].digest;
-        if let Some(fetch) = self.members[node as usize].fetch_mut(lease) {
-            fetch.stored = part.piece.0 + 1;
+        let Some(fetch) = self.members[node as usize].fetch_mut(lease) else { return };
+        fetch.stored = part.piece.0 + 1;
+        if self.members[node as usize].is_disk_full {
+            self.count_write_failure(node, part.blob);
+            return self.end_fetch(node, lease, Err(FetchFailure::Upstream(UpstreamFailure::Unavailable)));
         }
+        let bytes = if self.upstream.mood == UpstreamMood::Lies { Bytes::Wrong } else { Bytes::Right };
+        self.store(node, part, bytes);
+        let digest = self.blobs[part.blob.0 as usize].digest;
         self.input(node, Input::LeasePiece { lease, digest, piece: part.piece });
         self.conclude_fetch(node, lease);
     }
@@ -263,6 +321,52 @@ impl World {
                 .map(|fetch| fetch.lease)
                 .collect();
             for lease in open {
+                self.end_fetch(node, lease, Err(FetchFailure::Upstream(UpstreamFailure::Unavailable)));
+            }
+        }
+    }
+
+    /// The upstream is there again.
+    pub fn revive_upstream(&mut self) {
+        self.upstream.is_up = true;
+    }
+
+    /// The upstream behaves in this way from now on.
+    pub fn set_upstream_mood(&mut self, mood: UpstreamMood) {
+        self.upstream.mood = mood;
+        let stalls = mood == UpstreamMood::Stalls;
+        let rate = if stalls { 0.0 } else { self.setting.upstream.bytes_per_s * self.setting.paths.goodput };
+        self.network.set_rate(self.now, self.upstream.link, rate);
+        if stalls {
+            self.schedule.push(self.now + STALL, Event::Stalled);
+        }
+    }
+
+    /// The upstream answers one node with this failure from now on, and as any other where it is none.
+    pub fn deny(&mut self, node: u32, failure: Option<UpstreamFailure>) {
+        self.members[node as usize].denied = failure;
+    }
+
+    /// Why the upstream does not give a node what it asks for.
+    fn refusal_to(&self, node: u32) -> Option<UpstreamFailure> {
+        let denied = self.members[node as usize].denied;
+        match self.upstream.mood {
+            _ if !self.upstream.is_up => Some(UpstreamFailure::Unavailable),
+            UpstreamMood::Refuses(failure) => Some(failure),
+            _ => denied,
+        }
+    }
+
+    /// Ends the fetches that no byte came for since the runtime's patience began.
+    pub(super) fn give_up_stalled_fetches(&mut self) {
+        if self.upstream.mood != UpstreamMood::Stalls {
+            return;
+        }
+        for node in 0..self.nodes() {
+            let stalled = |fetch: &&Fetch| fetch.result.is_none() && self.now - fetch.moved_at >= Nanos::from(STALL);
+            let fetches = self.members[node as usize].fetches.iter().filter(stalled);
+            let leases: SmallVec<[HeldLease; 8]> = fetches.map(|fetch| fetch.lease).collect();
+            for lease in leases {
                 self.end_fetch(node, lease, Err(FetchFailure::Upstream(UpstreamFailure::Unavailable)));
             }
         }

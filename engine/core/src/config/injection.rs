@@ -64,6 +64,9 @@ pub struct InjectionConfig {
     pub stuck_patience: Duration,
     /// Time that a member has to answer when somebody could not reach it.
     pub question_patience: Duration,
+    /// Time for which a wanter says that it gets nothing from a member, although the member answers, after which others
+    /// fetch again what that one has. Longer than one stalled transfer is held against a peer.
+    pub dispute_patience: Duration,
     /// How long "not found" stands for a whole blob.
     pub not_found_freshness: Duration,
 }
@@ -98,6 +101,7 @@ impl Default for InjectionConfig {
             give_up_started: Duration::from_secs(30),
             stuck_patience: Duration::from_secs(1),
             question_patience: Duration::from_secs(1),
+            dispute_patience: Duration::from_secs(6),
             not_found_freshness: Duration::from_secs(10),
         }
     }

@@ -54,6 +54,11 @@ impl Questions {
         Self { config, open: BTreeMap::new(), by_name: BTreeMap::new(), by_lookup: BTreeMap::new(), last: 0 }
     }
 
+    /// Questions that are open.
+    pub(crate) fn len(&self) -> usize {
+        self.open.len()
+    }
+
     /// A local reader asks. `reader` names its question; `homes` are those of the name.
     pub(crate) fn ask(&mut self, now: Time, outbox: &mut Outbox, reader: QueryId, name: Name, homes: Homes) {
         if let Some(question) = self.by_name.get(&name).and_then(|id| self.open.get_mut(id)) {

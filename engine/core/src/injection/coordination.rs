@@ -25,7 +25,7 @@ type Participants = BTreeMap<MemberId, Participant>;
 pub(super) struct Coordination {
     digest: Digest,
     geometry: Geometry,
-    /// Pieces that some participant has who is not doubted.
+    /// Pieces that some participant has who can be counted on.
     available: PieceMap,
     leases: BTreeMap<LeaseId, Lease>,
     /// Runs that holders work on for another home.
@@ -98,6 +98,11 @@ impl Coordination {
         self.hold_until
     }
 
+    /// Leases that are given out.
+    pub(super) fn leases(&self) -> usize {
+        self.leases.len()
+    }
+
     /// Adds what an announcement has.
     pub(super) fn add_available(&mut self, have: &PieceMap) {
         self.available.union(have);
@@ -106,7 +111,7 @@ impl Coordination {
     /// Computes anew which pieces are about, after somebody lost some or was lost.
     pub(super) fn recount(&mut self, participants: &Participants) {
         self.available = PieceMap::empty(self.geometry.pieces());
-        for participant in participants.values().filter(|participant| !participant.doubted) {
+        for participant in participants.values().filter(|participant| participant.is_trusted()) {
             self.available.union(&participant.have);
         }
     }
@@ -161,8 +166,11 @@ impl Coordination {
         self.failures = 0;
         self.taken_back = self.taken_back.saturating_sub(1);
         let mut participant = participants.get_mut(&from);
+        let is_disputed = participant.as_ref().is_some_and(|participant| participant.disputed);
         for piece in done.map(PieceIndex) {
-            self.available.insert(piece);
+            if !is_disputed {
+                self.available.insert(piece);
+            }
             if let Some(participant) = &mut participant {
                 participant.have.insert(piece);
                 participant.injected += 1;

@@ -10,6 +10,8 @@ mod introduction;
 mod lease;
 mod participant;
 mod record;
+#[cfg(test)]
+mod tests;
 
 use std::collections::BTreeMap;
 
@@ -22,6 +24,7 @@ use shoal_wire::{
 
 use self::record::Record;
 use crate::{
+    census::Census,
     config::InjectionConfig,
     directory::{members::AliveMembers, rendezvous::Key},
     outbox::Outbox,
@@ -146,6 +149,16 @@ impl Injection {
         self.timers.next()
     }
 
+    /// Adds what a home keeps.
+    pub(crate) fn count(&self, census: &mut Census) {
+        census.records = self.records.len();
+        for record in self.records.values() {
+            let (participants, leases) = record.size_of_tables();
+            census.participants = census.participants.max(participants);
+            census.leases_given = census.leases_given.max(leases);
+        }
+    }
+
     fn digests_of(&self, member: MemberId) -> Vec<Digest> {
         self.records.iter().filter(|(_, record)| record.knows(member)).map(|(&digest, _)| digest).collect()
     }
@@ -193,141 +206,4 @@ impl Injection {
 /// Refuses a wanter: nobody can get the blob.
 fn refuse(outbox: &mut Outbox, to: MemberId, digest: Digest, failure: shoal_wire::control::UpstreamFailure) {
     outbox.send(to, ControlMessage::SwarmFailed { digest, failure });
-}
-
-#[cfg(test)]
-mod tests {
-    use std::sync::Arc;
-
-    use shoal_wire::{
-        control::LeaseEnd,
-        ids::{Generation, Incarnation, PublicKey},
-        member::MemberRecord,
-        piece_map::PieceMap,
-    };
-
-    use super::*;
-    use crate::{directory::members::AliveSet, event::Output, roster::Roster};
-
-    const OWN: MemberId = MemberId([0; 16]);
-
-    fn member(index: u32) -> MemberId {
-        MemberId(u128::from(index + 1).to_be_bytes())
-    }
-
-    fn digest(index: u32) -> Digest {
-        Digest::Sha256(*blake3_of(index).first_chunk().expect("32 bytes"))
-    }
-
-    fn blake3_of(index: u32) -> [u8; 32] {
-        *blake3::hash(&index.to_be_bytes()).as_bytes()
-    }
-
-    fn announcement(digest: Digest) -> Announcement {
-        Announcement {
-            digest,
-            size: 1 << 20,
-            have: PieceMap::empty(4),
-            wants: true,
-            can_lease: true,
-            takeover: false,
-            leases: Vec::new(),
-            unreachable: Vec::new(),
-        }
-    }
-
-    fn bench() -> (Injection, Outbox) {
-        let config = InjectionConfig { blobs_max: 5, participants_max: 3, ..InjectionConfig::default() };
-        (Injection::new(config, 1), Outbox::new(OWN))
-    }
-
-    /// A table of this node alone.
-    fn alone() -> Roster {
-        let own = MemberRecord {
-            public_key: PublicKey([0; 32]),
-            generation: Generation(1),
-            incarnation: Incarnation(0),
-            address: ([10, 0, 0, 1], 5001).into(),
-            zone: String::new(),
-            version: 1,
-            upload_bytes_per_s: 0,
-        };
-        let mut roster = Roster::default();
-        roster.add(OWN, Arc::new(own));
-        roster
-    }
-
-    fn announce(injection: &mut Injection, outbox: &mut Outbox, at: u32, from: MemberId, blob: Digest) {
-        let now = Time::from_micros(u64::from(at));
-        let roster = alone();
-        let alive = AliveSet::all(&roster, OWN);
-        injection.handle_announce(now, outbox, from, &announcement(blob), alive.with(&roster));
-    }
-
-    fn sent(outbox: &mut Outbox) -> Vec<(MemberId, ControlMessage)> {
-        std::iter::from_fn(|| outbox.pop())
-            .filter_map(|output| match output {
-                Output::Control { to, message } => Some((to, message)),
-                _ => None,
-            })
-            .collect()
-    }
-
-    #[test]
-    fn blobs_and_participants_are_bounded() {
-        let (mut injection, mut outbox) = bench();
-        for index in 0..50 {
-            announce(&mut injection, &mut outbox, 2 * index, member(index), digest(index));
-            announce(&mut injection, &mut outbox, 2 * index + 1, member(index), digest(0));
-        }
-        assert_eq!(injection.records.len(), 5);
-        let known = (0..50).filter(|&index| injection.records[&digest(0)].knows(member(index))).count();
-        assert_eq!(known, 3);
-    }
-
-    #[test]
-    fn a_map_that_does_not_fit_the_size_is_ignored() {
-        let (mut injection, mut outbox) = bench();
-        let wrong = Announcement { have: PieceMap::empty(5), ..announcement(digest(1)) };
-        let roster = alone();
-        let alive = AliveSet::all(&roster, OWN);
-        injection.handle_announce(Time::ZERO, &mut outbox, member(1), &wrong, alive.with(&roster));
-        assert!(sent(&mut outbox).is_empty() && injection.records.is_empty());
-    }
-
-    #[test]
-    fn the_failure_of_one_that_has_no_lease_counts_for_nothing() {
-        let (mut injection, mut outbox) = bench();
-        announce(&mut injection, &mut outbox, 0, member(1), digest(1));
-        let liar = member(2);
-        let end = (PieceIndex(0), LeaseEnd::Failed(shoal_wire::control::UpstreamFailure::NotFound));
-        sent(&mut outbox);
-        injection.handle_returned(Time::ZERO, &mut outbox, liar, &digest(1), LeaseId(7), end);
-        let failed = |(_, message): &(MemberId, ControlMessage)| matches!(message, ControlMessage::SwarmFailed { .. });
-        assert!(!sent(&mut outbox).iter().any(failed));
-    }
-
-    #[test]
-    fn the_first_piece_is_leased_alone_and_then_disjoint_ascending_runs_cover_the_blob() {
-        let (mut injection, mut outbox) = bench();
-        announce(&mut injection, &mut outbox, 0, member(1), digest(1));
-        let leases = |outbox: &mut Outbox| -> Vec<_> {
-            let lease = |(to, message)| match message {
-                ControlMessage::Lease { lease, first, count, .. } => Some((to, lease, first.0, count)),
-                _ => None,
-            };
-            sent(outbox).into_iter().filter_map(lease).collect()
-        };
-        let opening = leases(&mut outbox);
-        assert_eq!(opening.len(), 1);
-        let (holder, lease, first, count) = opening[0];
-        assert_eq!((holder, first, count), (member(1), 0, 1));
-        injection.handle_progress(Time::ZERO, &mut outbox, holder, &digest(1), lease, PieceIndex(1));
-        let mut next = 1;
-        for (to, _, first, count) in leases(&mut outbox) {
-            assert_eq!((to, first), (member(1), next));
-            next += count;
-        }
-        assert_eq!(next, 4);
-    }
 }

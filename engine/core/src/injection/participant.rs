@@ -2,9 +2,17 @@
 
 use std::time::Duration;
 
-use shoal_wire::{control::Announcement, piece_map::PieceMap};
+use shoal_wire::{control::Announcement, ids::MemberId, piece_map::PieceMap};
 
 use crate::time::Time;
+
+/// One member's complaints about another.
+#[derive(Clone, Copy, Debug)]
+struct Dispute {
+    by: MemberId,
+    since: Time,
+    last: Time,
+}
 
 /// One announcer of one blob.
 #[derive(Debug)]
@@ -23,6 +31,10 @@ pub(super) struct Participant {
     pub(super) doubted: bool,
     /// Since when an answer to this home's question is awaited.
     pub(super) questioned_at: Option<Time>,
+    /// Who says, again and again, that it does not deliver, although it answers this home.
+    dispute: Option<Dispute>,
+    /// Whether that has lasted: what it has is not counted on.
+    pub(super) disputed: bool,
     /// Pieces that it brought in.
     pub(super) injected: u32,
     /// Its upstream rate in bytes per second, once it has shown one.
@@ -40,6 +52,8 @@ impl Participant {
             last_seen: now,
             doubted: false,
             questioned_at: None,
+            dispute: None,
+            disputed: false,
             injected: 0,
             rate: None,
         }
@@ -55,6 +69,32 @@ impl Participant {
         self.doubted = false;
         self.questioned_at = None;
         lost
+    }
+
+    /// Whether what it has can be counted on.
+    pub(super) fn is_trusted(&self) -> bool {
+        !self.doubted && !self.disputed
+    }
+
+    /// `by` says that it does not deliver. Says whether it is not counted on from now on.
+    pub(super) fn complain(&mut self, now: Time, by: MemberId, gap: Duration, patience: Duration) -> bool {
+        let dispute = self.dispute.filter(|dispute| now.since(dispute.last) <= gap);
+        let dispute = dispute.unwrap_or(Dispute { by, since: now, last: now });
+        if dispute.by != by {
+            return false;
+        }
+        self.dispute = Some(Dispute { last: now, ..dispute });
+        let lasts = now.since(dispute.since) >= patience;
+        lasts && !std::mem::replace(&mut self.disputed, true)
+    }
+
+    /// Forgets a dispute that nobody has kept up for `gap`. Says whether it is counted on again.
+    pub(super) fn settle(&mut self, now: Time, gap: Duration) -> bool {
+        if self.dispute.is_none_or(|dispute| now.since(dispute.last) <= gap) {
+            return false;
+        }
+        self.dispute = None;
+        std::mem::take(&mut self.disputed)
     }
 
     /// Whether it may be given a lease now.

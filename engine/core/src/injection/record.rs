@@ -74,6 +74,11 @@ impl Record {
         self.coordination.is_some()
     }
 
+    /// Participants, and leases at work.
+    pub(super) fn size_of_tables(&self) -> (usize, usize) {
+        (self.participants.len(), self.coordination.as_ref().map_or(0, Coordination::leases))
+    }
+
     /// When it may give out leases, where it only listens until then.
     pub(super) fn listening_until(&self) -> Option<Time> {
         self.coordination.as_ref().map(Coordination::hold_until)
@@ -87,7 +92,7 @@ impl Record {
 
     /// Whether somebody holds all of it or may fetch it.
     pub(super) fn is_obtainable(&self) -> bool {
-        self.participants.values().any(|peer| !peer.doubted && (peer.have.is_full() || peer.might_lease()))
+        self.participants.values().any(|peer| peer.is_trusted() && (peer.have.is_full() || peer.might_lease()))
     }
 
     pub(super) fn handle_announce(
@@ -111,6 +116,7 @@ impl Record {
         self.update_participant(context, from, announcement);
         for &member in &announcement.unreachable {
             self.question(context, member);
+            self.take_complaint(context, from, member, announcement.wants);
         }
         self.consider_coordinating(context, announcement, members.settling(context.now));
         self.answer(context, members, from, announcement.wants);
@@ -138,7 +144,7 @@ impl Record {
         let lost = participant.update(context.now, announcement);
         if let Some(coordination) = &mut self.coordination {
             coordination.hear(context, from, announcement);
-            if lost {
+            if lost || participant.disputed {
                 coordination.recount(&self.participants);
             } else {
                 coordination.add_available(&announcement.have);
@@ -231,6 +237,23 @@ impl Record {
         context.outbox.send(member, question);
     }
 
+    /// A wanter cannot get from `member` what that says to have. Where this goes on although the member answers, because
+    /// its disk turns bits or because the two do not reach each other, others have to bring in again what it has.
+    fn take_complaint(&mut self, context: &mut Context<'_>, by: MemberId, member: MemberId, wants: bool) {
+        let (gap, patience) = (self.complaint_gap(context), context.config.dispute_patience);
+        let Some(participant) = self.participants.get_mut(&member).filter(|_| wants && by != member) else { return };
+        if participant.complain(context.now, by, gap, patience)
+            && let Some(coordination) = &mut self.coordination
+        {
+            coordination.recount(&self.participants);
+        }
+    }
+
+    /// Complaints that are further apart are not one dispute.
+    fn complaint_gap(&self, context: &Context<'_>) -> Duration {
+        context.config.refresh_for(self.wanters(), true) * 2 + context.config.dispute_patience / 2
+    }
+
     fn doubt(&mut self, context: &mut Context<'_>, member: MemberId) {
         let Some(participant) = self.participants.get_mut(&member) else { return };
         if std::mem::replace(&mut participant.doubted, true) {
@@ -275,6 +298,7 @@ impl Record {
         if self.failed.is_some_and(|(until, _)| until <= context.now) {
             self.failed = None;
         }
+        self.settle_disputes(context);
         let is_first = self.homes.rank_of(context.outbox.own()) == Some(0);
         let refresh = context.config.refresh_for(self.wanters(), true);
         if let Some(coordination) = &mut self.coordination {
@@ -285,6 +309,16 @@ impl Record {
             }
         }
         self.work(context);
+    }
+
+    fn settle_disputes(&mut self, context: &Context<'_>) {
+        let gap = self.complaint_gap(context);
+        let settled = self.participants.values_mut().filter_map(|peer| peer.settle(context.now, gap).then_some(()));
+        if settled.count() > 0
+            && let Some(coordination) = &mut self.coordination
+        {
+            coordination.recount(&self.participants);
+        }
     }
 
     /// Doubts members that missed several announcements, and forgets those that missed many.

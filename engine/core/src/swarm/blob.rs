@@ -45,6 +45,9 @@ pub(super) struct Blob {
     pub(super) hedged: u32,
     /// How often the whole did not have its digest.
     pub(super) corrupted: u32,
+    /// Whether the whole was wrong here before: a piece may be wrong although its voucher is good, and who has only some
+    /// pieces would give it out again and again. So pieces are taken from those that have all of them, and the upstream.
+    pub(super) is_careful: bool,
     /// Pieces before this one are stored.
     cursor: u32,
 }
@@ -111,6 +114,7 @@ impl Blob {
             parted: Vec::new(),
             hedged: 0,
             corrupted: 0,
+            is_careful: false,
             cursor: 0,
         };
         blob.move_cursor();
@@ -163,6 +167,11 @@ impl Blob {
     /// Whether any neighbour, busy or not, has a piece that is missing here and not on its way.
     pub(super) fn lacks_what_neighbours_have(&self) -> bool {
         self.offered.words().iter().enumerate().any(|(word, offered)| offered & self.missing(word) != 0)
+    }
+
+    /// Whether pieces may be taken from a neighbour.
+    pub(super) fn is_source(&self, neighbour: &Neighbour) -> bool {
+        !self.is_careful || !neighbour.wants && neighbour.have.is_full()
     }
 
     /// Whether a neighbour other than `not_from`, busy or not, has `piece`.

@@ -106,7 +106,8 @@ impl<'a> Chooser<'a> {
 
     /// Neighbours that may be asked now. Requests are spread: one for each peer, more where peers are few.
     fn reach(&self, blob: &'a Blob) -> Reach<'a> {
-        let with_pieces = blob.neighbours.iter().filter(|(_, neighbour)| !neighbour.have.is_empty());
+        let with_pieces =
+            blob.neighbours.iter().filter(|(_, neighbour)| !neighbour.have.is_empty() && blob.is_source(neighbour));
         let with_pieces = with_pieces.map(|(&id, neighbour)| {
             let (free_at, peer) = self.peers.look_at(id);
             Candidate { id, neighbour, free_at, peer }

@@ -15,7 +15,7 @@ mod requests;
 mod transfers;
 mod uploads;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use shoal_wire::{
     control::{Announcement, ControlMessage, UpstreamFailure},
@@ -36,6 +36,7 @@ use self::{
     uploads::{UploadRequest, Uploads},
 };
 use crate::{
+    census::Census,
     config::SwarmConfig,
     directory::{members::AliveMembers, rendezvous::Key},
     event::{Output, Refusal, UploadId},
@@ -47,6 +48,9 @@ use crate::{
 
 /// How often a blob is started again when its whole turns out wrong, before it fails.
 const CORRUPT_MAX: u32 = 2;
+
+/// Blobs whose whole was wrong once that are remembered.
+const TAINTED_MAX: usize = 256;
 
 /// Pieces up to which a blob counts as young at a node.
 const YOUNG_PIECES: u32 = 2;
@@ -68,6 +72,8 @@ pub(crate) struct Swarm {
     transfers: Transfers,
     uploads: Uploads,
     holding: Holding,
+    /// Blobs whose whole was wrong here, and has not been right since.
+    tainted: BTreeSet<Digest>,
     timers: Timers<Timer>,
     /// When to look for stalled transfers, and for requests to make. It moves with nearly every input, so it is not
     /// among the timers.
@@ -92,9 +98,20 @@ impl Swarm {
             peers: Peers::default(),
             transfers: Transfers::default(),
             holding: Holding::default(),
+            tainted: BTreeSet::new(),
             timers: Timers::default(),
             requests_at: None,
         }
+    }
+
+    /// Adds what this node keeps as a member of swarms.
+    pub(crate) fn count(&self, census: &mut Census) {
+        census.blobs = self.blobs.len();
+        census.neighbours = self.blobs.values().map(|blob| blob.neighbours.len()).max().unwrap_or(0);
+        census.peers = self.peers.len();
+        census.requests = self.transfers.len();
+        census.leases_held = self.holding.len();
+        self.uploads.count(census);
     }
 
     /// A reader wants a blob of which `have` is stored.
@@ -139,7 +156,9 @@ impl Swarm {
     ) {
         let homes = around.members.homes(Key::of_digest(&digest));
         let announcer = Announcer::new(around.outbox.own(), homes, &self.config);
-        self.blobs.insert(digest, Blob::new(digest, geometry, have, can_lease, announcer));
+        let mut blob = Blob::new(digest, geometry, have, can_lease, announcer);
+        blob.is_careful = self.tainted.contains(&digest);
+        self.blobs.insert(digest, blob);
         self.timers.set(Timer::Announce(digest), around.now);
     }
 
@@ -152,6 +171,7 @@ impl Swarm {
         for &neighbour in blob.neighbours.keys() {
             around.outbox.send(neighbour, ControlMessage::Part { digest: *digest });
         }
+        self.uploads.refuse_all_of(around.outbox, digest);
         self.holding.abandon(around.outbox, digest);
         for transfer in self.transfers.matching(|transfer| transfer.digest == *digest) {
             self.cancel(around, transfer);
@@ -171,6 +191,7 @@ impl Swarm {
 
     /// The whole blob has its digest.
     pub(crate) fn verified(&mut self, around: &mut Surroundings<'_>, digest: &Digest) {
+        self.tainted.remove(digest);
         // The store may have a piece that arrived after its transfer was given up.
         for transfer in self.transfers.matching(|transfer| transfer.digest == *digest) {
             self.cancel(around, transfer);
@@ -192,9 +213,12 @@ impl Swarm {
         for transfer in self.transfers.matching(|transfer| transfer.digest == *digest) {
             self.cancel(around, transfer);
         }
+        self.uploads.refuse_all_of(around.outbox, digest);
         self.holding.abandon(around.outbox, digest);
+        self.taint(digest);
         let Some(blob) = self.blobs.get_mut(digest) else { return };
         blob.start_again();
+        blob.is_careful = true;
         if blob.corrupted > CORRUPT_MAX {
             return self.fail(around, digest, UpstreamFailure::WrongContent);
         }
@@ -204,6 +228,14 @@ impl Swarm {
             around.outbox.send(neighbour, hello.clone());
         }
         self.timers.set(Timer::Announce(*digest), around.now);
+    }
+
+    /// Remembers that the whole of a blob was wrong. Whoever is not done with it may have the wrong pieces as well.
+    fn taint(&mut self, digest: &Digest) {
+        self.tainted.insert(*digest);
+        if self.tainted.len() > TAINTED_MAX {
+            self.tainted.pop_first();
+        }
     }
 
     /// The coordinating home says that nobody can get the blob.
@@ -241,7 +273,7 @@ impl Swarm {
             let all = self.transfers.uploads_for(self.config.upload_slots);
             self.uploads.set_slots(all);
             let slots = if is_young { self.config.upload_slots_young } else { all };
-            let request = UploadRequest { upload, from, urgency, slots };
+            let request = UploadRequest { upload, from, digest: *digest, urgency, slots };
             self.uploads.request(&self.config, around.outbox, request);
         } else {
             around.outbox.push(Output::Refuse { upload, refusal: Refusal::NotHeld });
@@ -312,7 +344,9 @@ impl Swarm {
         let parted = blob.parted.iter().filter(|&&(_, at)| around.now.since(at) < lately).map(|&(peer, _)| peer);
         let silent = blob.neighbours.keys().copied();
         let silent = silent.filter(|&id| self.peers.failed_within(around.now, id, lately));
-        let unreachable: Vec<_> = parted.chain(silent).take(PEERS_PER_ANSWER).collect();
+        // What they have is of no use here, so that it must come from the upstream again.
+        let unproven = blob.neighbours.iter().filter(|(_, neighbour)| !blob.is_source(neighbour)).map(|(&id, _)| id);
+        let unreachable: Vec<_> = parted.chain(silent).chain(unproven).take(PEERS_PER_ANSWER).collect();
         let announcement = Announcement {
             digest: *digest,
             size: blob.geometry.size(),

@@ -59,6 +59,8 @@ pub(super) struct Peer {
     busy_until: Time,
     /// Stalled or was not reached: left alone until this time.
     resting_until: Time,
+    /// Sent what does not match its voucher: left alone until this time, whatever it says.
+    distrusted_until: Time,
     rests: u32,
     /// When it last was not reached or did not deliver.
     failed_at: Option<Time>,
@@ -104,6 +106,10 @@ impl Peers {
         }
     }
 
+    pub(super) fn len(&self) -> usize {
+        self.ids.len()
+    }
+
     /// Median rate of the peers that have been measured, in bytes per second.
     pub(super) fn typical_rate(&self) -> Option<f64> {
         let mut rates: SmallVec<[f64; 64]> = self.known.iter().filter_map(|peer| peer.rate).collect();
@@ -121,19 +127,20 @@ impl Peers {
 
     /// Whether `id` was not reached, or did not deliver, within the last `period`.
     pub(super) fn failed_within(&self, now: Time, id: MemberId, period: Duration) -> bool {
-        self.get(id).and_then(|peer| peer.failed_at).is_some_and(|at| now.since(at) < period)
+        let Some(peer) = self.get(id) else { return false };
+        peer.distrusted_until > now || peer.failed_at.is_some_and(|at| now.since(at) < period)
     }
 }
 
 impl Peer {
     /// From when on it may be asked for a piece.
     fn free_at(&self) -> Time {
-        self.busy_until.max(self.resting_until)
+        self.busy_until.max(self.resting_until).max(self.distrusted_until)
     }
 
     /// Whether it stalled or was not reached a moment ago.
     pub(super) fn is_resting(&self, now: Time) -> bool {
-        self.resting_until > now
+        self.resting_until.max(self.distrusted_until) > now
     }
 
     /// Order of preference: few requests of ours, then little load, then speed. Slow means under a quarter of `typical`.
@@ -179,6 +186,12 @@ impl Peer {
         self.rests += 1;
         self.resting_until = now + rest;
         self.failed_at = Some(now);
+    }
+
+    /// It sent what does not match its voucher, so its disk or memory turns bits: it rests, and no word of it ends that.
+    pub(super) fn distrust(&mut self, now: Time, config: &SwarmConfig) {
+        self.rest(now, config);
+        self.distrusted_until = self.resting_until;
     }
 
     /// It is back: a new life, or a message from it.

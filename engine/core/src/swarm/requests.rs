@@ -149,7 +149,8 @@ impl Swarm {
         let mut peer = self.peers.get_mut(transfer.from);
         match failure {
             TransferFailure::Busy(load) => peer.note_busy(around.now + patience, load),
-            TransferFailure::Unreachable | TransferFailure::Corrupt => peer.rest(around.now, &self.config),
+            TransferFailure::Unreachable => peer.rest(around.now, &self.config),
+            TransferFailure::Corrupt => peer.distrust(around.now, &self.config),
             TransferFailure::NotHeld => {
                 if let Some(blob) = self.blobs.get_mut(&transfer.digest) {
                     blob.neighbour_lacks(transfer.from, transfer.piece);

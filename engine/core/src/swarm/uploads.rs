@@ -6,11 +6,13 @@ use std::collections::{BTreeMap, VecDeque};
 
 use shoal_wire::{
     control::{ControlMessage, Load},
+    digest::Digest,
     ids::MemberId,
     transfer::Urgency,
 };
 
 use crate::{
+    census::Census,
     config::SwarmConfig,
     event::{Output, Refusal, UploadId},
     outbox::Outbox,
@@ -37,6 +39,7 @@ pub(super) struct Uploads {
 pub(super) struct UploadRequest {
     pub(super) upload: UploadId,
     pub(super) from: MemberId,
+    pub(super) digest: Digest,
     pub(super) urgency: Urgency,
     /// It is served while fewer than this many are.
     pub(super) slots: usize,
@@ -61,6 +64,13 @@ impl Uploads {
     pub(super) fn load(&self) -> Load {
         let count = |length: usize| u8::try_from(length).unwrap_or(u8::MAX);
         Load { active: count(self.active.len()), queued: count(self.queue.len()) }
+    }
+
+    pub(super) fn count(&self, census: &mut Census) {
+        census.uploads_served = self.active.len();
+        census.uploads_waiting = self.queue.len();
+        census.refused = self.refused.len();
+        census.served_members = self.served.len();
     }
 
     /// Serves, queues or refuses a request.
@@ -92,6 +102,17 @@ impl Uploads {
             self.serve(outbox, next.upload, next.from);
         }
         self.invite(config, outbox);
+    }
+
+    /// The pieces of a blob are not here any more: who waits for one is told.
+    pub(super) fn refuse_all_of(&mut self, outbox: &mut Outbox, digest: &Digest) {
+        self.queue.retain(|waiting| {
+            let is_of_it = waiting.digest == *digest;
+            if is_of_it {
+                outbox.push(Output::Refuse { upload: waiting.upload, refusal: Refusal::NotHeld });
+            }
+            !is_of_it
+        });
     }
 
     /// A member is gone: nobody waits for it, and the driver ends what it was being sent.
@@ -146,7 +167,7 @@ mod tests {
     }
 
     fn asked(upload: UploadId, from: MemberId, urgency: Urgency) -> UploadRequest {
-        UploadRequest { upload, from, urgency, slots: 4 }
+        UploadRequest { upload, from, digest: Digest::Sha256([1; 32]), urgency, slots: 4 }
     }
 
     fn drain(outbox: &mut Outbox) -> Vec<Output> {
@@ -226,6 +247,20 @@ mod tests {
             uploads.request(&config, &mut outbox, asked(UploadId(100 + index), member, Urgency::Bulk));
         }
         assert_eq!(uploads.refused.len(), config.refused_max);
+    }
+
+    #[test]
+    fn who_waits_for_a_piece_that_is_gone_is_told_and_nothing_of_it_is_served() {
+        let (mut uploads, mut outbox, config) = requested(5);
+        drain(&mut outbox);
+        let other = UploadRequest { digest: Digest::Sha256([2; 32]), ..asked(UploadId(9), peer(9), Urgency::OnDemand) };
+        uploads.request(&config, &mut outbox, other);
+        uploads.refuse_all_of(&mut outbox, &Digest::Sha256([1; 32]));
+        let told = drain(&mut outbox);
+        assert!(matches!(told[..], [Output::Refuse { upload: UploadId(5), refusal: Refusal::NotHeld }]), "{told:?}");
+        uploads.ended(&config, &mut outbox, UploadId(1));
+        assert!(matches!(drain(&mut outbox)[0], Output::Serve { upload: UploadId(9) }), "another blob's goes on");
+        assert_eq!(uploads.load(), Load { active: 4, queued: 0 });
     }
 
     #[test]

@@ -31,12 +31,20 @@ impl Coordination {
             return self.grant_whole(context, participants, &covered);
         }
         let mut covered = covered;
-        while self.at_work(context.now) < self.concurrency.limit() {
+        while self.at_work(context.now) < self.concurrency.limit()
+            && self.leases.len() < self.leases_max(context.config)
+        {
             if self.is_opening(context) && !self.leases.is_empty() {
                 return;
             }
             let Some(holder) = self.choose_holder(context, participants) else { return };
-            let Some(mut run) = self.next_run(&covered, context.config, participants, holder) else {
+            let holding = participants.get(&holder);
+            // What a disputed one has counts for nothing, and it would give a lease of that back at once.
+            let mut covered_for = covered.clone();
+            if let Some(disputed) = holding.filter(|holder| holder.disputed) {
+                covered_for.union(&disputed.have);
+            }
+            let Some(mut run) = self.next_run(&covered_for, context.config, participants, holder) else {
                 return self.help_the_slowest(context, participants, holder);
             };
             if self.is_opening(context) {
@@ -47,6 +55,12 @@ impl Coordination {
             });
             self.give(context, holder, run.start, run.end - run.start);
         }
+    }
+
+    /// Leases at once, late ones included: an upstream that stands still is not asked again and again until all pieces
+    /// are leased.
+    fn leases_max(&self, config: &InjectionConfig) -> usize {
+        usize::try_from(self.concurrency.limit() + config.leases_max).unwrap_or(usize::MAX)
     }
 
     fn grant_whole(&mut self, context: &mut Context<'_>, participants: &Participants, covered: &PieceMap) {
@@ -68,7 +82,13 @@ impl Coordination {
             .iter()
             .filter(|(_, participant)| participant.may_lease(context.now))
             .min_by_key(|&(&member, participant)| {
-                (is_slow(participant), at_work(member), participant.injected, context.random.bits())
+                (
+                    participant.disputed,
+                    is_slow(participant),
+                    at_work(member),
+                    participant.injected,
+                    context.random.bits(),
+                )
             })
             .map(|(&member, _)| member)
     }

@@ -1,0 +1,244 @@
+//! A home's records, leases and disputes, by the messages that it gets and sends.
+
+use std::sync::Arc;
+
+use shoal_wire::{
+    control::LeaseEnd,
+    ids::{Generation, Incarnation, PublicKey},
+    member::MemberRecord,
+    piece_map::PieceMap,
+};
+
+use super::*;
+use crate::{directory::members::AliveSet, event::Output, roster::Roster};
+
+const OWN: MemberId = MemberId([0; 16]);
+
+fn member(index: u32) -> MemberId {
+    MemberId(u128::from(index + 1).to_be_bytes())
+}
+
+fn digest(index: u32) -> Digest {
+    Digest::Sha256(*blake3_of(index).first_chunk().expect("32 bytes"))
+}
+
+fn blake3_of(index: u32) -> [u8; 32] {
+    *blake3::hash(&index.to_be_bytes()).as_bytes()
+}
+
+fn announcement(digest: Digest) -> Announcement {
+    Announcement {
+        digest,
+        size: 1 << 20,
+        have: PieceMap::empty(4),
+        wants: true,
+        can_lease: true,
+        takeover: false,
+        leases: Vec::new(),
+        unreachable: Vec::new(),
+    }
+}
+
+fn bench() -> (Injection, Outbox) {
+    let config = InjectionConfig { blobs_max: 5, participants_max: 3, ..InjectionConfig::default() };
+    (Injection::new(config, 1), Outbox::new(OWN))
+}
+
+/// A table of this node alone.
+fn alone() -> Roster {
+    let own = MemberRecord {
+        public_key: PublicKey([0; 32]),
+        generation: Generation(1),
+        incarnation: Incarnation(0),
+        address: ([10, 0, 0, 1], 5001).into(),
+        zone: String::new(),
+        version: 1,
+        upload_bytes_per_s: 0,
+    };
+    let mut roster = Roster::default();
+    roster.add(OWN, Arc::new(own));
+    roster
+}
+
+fn announce(injection: &mut Injection, outbox: &mut Outbox, at: u32, from: MemberId, blob: Digest) {
+    let now = Time::from_micros(u64::from(at));
+    let roster = alone();
+    let alive = AliveSet::all(&roster, OWN);
+    injection.handle_announce(now, outbox, from, &announcement(blob), alive.with(&roster));
+}
+
+fn sent(outbox: &mut Outbox) -> Vec<(MemberId, ControlMessage)> {
+    std::iter::from_fn(|| outbox.pop())
+        .filter_map(|output| match output {
+            Output::Control { to, message } => Some((to, message)),
+            _ => None,
+        })
+        .collect()
+}
+
+#[test]
+fn blobs_and_participants_are_bounded() {
+    let (mut injection, mut outbox) = bench();
+    for index in 0..50 {
+        announce(&mut injection, &mut outbox, 2 * index, member(index), digest(index));
+        announce(&mut injection, &mut outbox, 2 * index + 1, member(index), digest(0));
+    }
+    assert_eq!(injection.records.len(), 5);
+    let known = (0..50).filter(|&index| injection.records[&digest(0)].knows(member(index))).count();
+    assert_eq!(known, 3);
+}
+
+#[test]
+fn a_map_that_does_not_fit_the_size_is_ignored() {
+    let (mut injection, mut outbox) = bench();
+    let wrong = Announcement { have: PieceMap::empty(5), ..announcement(digest(1)) };
+    let roster = alone();
+    let alive = AliveSet::all(&roster, OWN);
+    injection.handle_announce(Time::ZERO, &mut outbox, member(1), &wrong, alive.with(&roster));
+    assert!(sent(&mut outbox).is_empty() && injection.records.is_empty());
+}
+
+#[test]
+fn the_failure_of_one_that_has_no_lease_counts_for_nothing() {
+    let (mut injection, mut outbox) = bench();
+    announce(&mut injection, &mut outbox, 0, member(1), digest(1));
+    let liar = member(2);
+    let end = (PieceIndex(0), LeaseEnd::Failed(shoal_wire::control::UpstreamFailure::NotFound));
+    sent(&mut outbox);
+    injection.handle_returned(Time::ZERO, &mut outbox, liar, &digest(1), LeaseId(7), end);
+    let failed = |(_, message): &(MemberId, ControlMessage)| matches!(message, ControlMessage::SwarmFailed { .. });
+    assert!(!sent(&mut outbox).iter().any(failed));
+}
+
+#[test]
+fn the_first_piece_is_leased_alone_and_then_disjoint_ascending_runs_cover_the_blob() {
+    let (mut injection, mut outbox) = bench();
+    announce(&mut injection, &mut outbox, 0, member(1), digest(1));
+    let leases = |outbox: &mut Outbox| -> Vec<_> {
+        let lease = |(to, message)| match message {
+            ControlMessage::Lease { lease, first, count, .. } => Some((to, lease, first.0, count)),
+            _ => None,
+        };
+        sent(outbox).into_iter().filter_map(lease).collect()
+    };
+    let opening = leases(&mut outbox);
+    assert_eq!(opening.len(), 1);
+    let (holder, lease, first, count) = opening[0];
+    assert_eq!((holder, first, count), (member(1), 0, 1));
+    injection.handle_progress(Time::ZERO, &mut outbox, holder, &digest(1), lease, PieceIndex(1));
+    let mut next = 1;
+    for (to, _, first, count) in leases(&mut outbox) {
+        assert_eq!((to, first), (member(1), next));
+        next += count;
+    }
+    assert_eq!(next, 4);
+}
+
+fn first_pieces(of: u32, count: u32) -> PieceMap {
+    let mut have = PieceMap::empty(of);
+    have.insert_range(0..count);
+    have
+}
+
+/// Announces at a time in milliseconds.
+fn announce_as(
+    injection: &mut Injection,
+    outbox: &mut Outbox,
+    at_ms: u64,
+    from: MemberId,
+    announcement: &Announcement,
+) {
+    let roster = alone();
+    let alive = AliveSet::all(&roster, OWN);
+    let now = Time::from_micros(at_ms * 1000);
+    injection.handle_announce(now, outbox, from, announcement, alive.with(&roster));
+}
+
+fn leases(outbox: &mut Outbox) -> Vec<(LeaseId, u32, u32)> {
+    let lease = |(_, message)| match message {
+        ControlMessage::Lease { lease, first, count, .. } => Some((lease, first.0, count)),
+        _ => None,
+    };
+    sent(outbox).into_iter().filter_map(lease).collect()
+}
+
+#[test]
+fn what_a_member_has_that_answers_and_does_not_deliver_is_fetched_again() {
+    for complains in [true, false] {
+        let (mut injection, mut outbox) = bench();
+        let (holder, wanter) = (member(1), member(2));
+        let holding = Announcement { have: PieceMap::full(4), wants: false, ..announcement(digest(1)) };
+        let unreachable = if complains { vec![holder] } else { Vec::new() };
+        let wanting = Announcement { unreachable, ..announcement(digest(1)) };
+        let mut given_at = None;
+        for at_ms in (0..10_000).step_by(500) {
+            announce_as(&mut injection, &mut outbox, at_ms, holder, &holding);
+            announce_as(&mut injection, &mut outbox, at_ms, wanter, &wanting);
+            if !leases(&mut outbox).is_empty() {
+                given_at.get_or_insert(at_ms);
+            }
+        }
+        assert_eq!(given_at, complains.then_some(6000));
+    }
+}
+
+#[test]
+fn one_stall_is_no_dispute_and_a_disputed_member_gets_no_lease_for_what_it_has() {
+    let (mut injection, mut outbox) = bench();
+    let (holder, wanter) = (member(1), member(2));
+    let half = first_pieces(4, 2);
+    let holding = Announcement { have: half, can_lease: true, ..announcement(digest(1)) };
+    let wanting = |complains: bool| Announcement {
+        unreachable: if complains { vec![holder] } else { Vec::new() },
+        can_lease: false,
+        ..announcement(digest(1))
+    };
+    let mut given = Vec::new();
+    for at_ms in (0..20_000).step_by(500) {
+        announce_as(&mut injection, &mut outbox, at_ms, holder, &holding);
+        // Five seconds, a pause, and then without a break.
+        let complains = !(5000..11_000).contains(&at_ms);
+        announce_as(&mut injection, &mut outbox, at_ms, wanter, &wanting(complains));
+        given.extend(leases(&mut outbox).into_iter().map(|(_, first, _)| (at_ms, first)));
+        injection.handle_timeout(Time::from_micros(at_ms * 1000 + 1), &mut outbox);
+    }
+    assert!(given.iter().any(|(at_ms, _)| *at_ms < 11_000) && given.iter().any(|(at_ms, _)| *at_ms > 17_000));
+    assert!(given.iter().all(|(_, first)| *first >= 2), "{given:?}");
+}
+
+#[test]
+fn an_upstream_that_stands_still_is_not_asked_for_every_piece_at_once() {
+    let (mut injection, mut outbox) = bench();
+    let wanting = |have: u32, leases: &[(LeaseId, u32, u32)]| Announcement {
+        size: 100 << 20,
+        have: first_pieces(400, have),
+        leases: leases
+            .iter()
+            .map(|(lease, first, count)| shoal_wire::control::LeaseSpan {
+                lease: *lease,
+                next: PieceIndex(*first),
+                end: PieceIndex(first + count),
+            })
+            .collect(),
+        ..announcement(digest(1))
+    };
+    announce_as(&mut injection, &mut outbox, 0, member(1), &wanting(0, &[]));
+    let mut open = leases(&mut outbox);
+    let (lease, first, _) = open[0];
+    let soon = Time::from_micros(50_000);
+    injection.handle_progress(soon, &mut outbox, member(1), &digest(1), lease, PieceIndex(first + 1));
+    open = leases(&mut outbox);
+    for (lease, first, _) in &open {
+        let soon = Time::from_micros(100_000);
+        injection.handle_progress(soon, &mut outbox, member(1), &digest(1), *lease, PieceIndex(first + 1));
+    }
+    for at_ms in (150..3000).step_by(250) {
+        announce_as(&mut injection, &mut outbox, at_ms, member(1), &wanting(1, &open));
+        injection.handle_timeout(Time::from_micros(at_ms * 1000), &mut outbox);
+        open.extend(leases(&mut outbox));
+    }
+    let config = InjectionConfig::default();
+    let most = (config.leases_start + config.leases_max + 2) as usize;
+    assert!(open.len() > config.leases_start as usize, "late ones do not keep others from working");
+    assert!(open.len() <= most, "{} leases", open.len());
+}
