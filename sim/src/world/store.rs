@@ -156,7 +156,7 @@ impl World {
         let now = self.now;
         let Some(stored) = self.members[node as usize].stored_mut(blob) else { return };
         // Of an earlier try.
-        if !stored.have.is_full() || stored.is_verified || stored.digested_at != now {
+        if !stored.have.is_full() || stored.is_verified || stored.digested_at > now {
             return;
         }
         if !stored.wrong.is_empty() {

@@ -54,6 +54,22 @@ fn a_stopped_process_does_nothing_and_goes_on_with_what_came_meanwhile() {
 }
 
 #[test]
+fn a_process_that_stops_while_it_computes_the_digest_goes_on_with_it() {
+    let mut setting = Setting::equal(2, RATE, 1);
+    setting.costs.digest_bytes_per_s = 1e6;
+    let mut world = World::new(setting, true);
+    let blob = world.add_blob(2 * MIB, true);
+    world.want(0, blob);
+    assert!(run_until(&mut world, 20, |world| world.pieces_at(0, blob) == 8));
+    assert!(!world.has_verified(0, blob));
+    world.pause(0);
+    run_for(&mut world, 4);
+    assert!(!world.has_verified(0, blob));
+    world.resume(0);
+    assert!(run_until(&mut world, 1, |world| world.has_verified(0, blob)));
+}
+
+#[test]
 fn a_process_that_stops_for_long_loses_its_connections() {
     let (mut world, _) = with_a_holder(3, 16 * MIB);
     assert!(!world.connected_peers(0).is_empty());
