@@ -6,6 +6,7 @@ mod swarm;
 
 use std::time::Duration;
 
+pub(crate) use self::swarm::STRETCH_MAX;
 pub use self::{directory::DirectoryConfig, injection::InjectionConfig, swarm::SwarmConfig};
 
 /// Parameters of a node. The defaults suit a LAN; their evidence is in `docs/tuning.md`.

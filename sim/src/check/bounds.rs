@@ -16,14 +16,14 @@ const LEASES_SLACK: usize = 32;
 pub(super) fn excess(census: &Census, config: &CoreConfig, nodes: usize) -> Option<String> {
     let swarm = &config.swarm;
     // One place more for what a reader waits for, and those that a young blob leaves over.
-    let waiting = swarm.upload_backlog + 1 + swarm.upload_slots.saturating_sub(swarm.upload_slots_young);
+    let waiting = swarm.upload_backlog + 1 + swarm.uploads_limit().saturating_sub(swarm.upload_slots_young);
     let leases_given = usize::try_from(config.injection.leases_max).unwrap_or(usize::MAX) + LEASES_SLACK;
     let bounds = [
         ("neighbours", census.neighbours, swarm.neighbours_max),
         ("peers", census.peers, nodes),
-        ("requests", census.requests, swarm.requests_max + 1),
+        ("requests", census.requests, swarm.requests_limit() + 1),
         ("leases held", census.leases_held, LEASES_HELD_MAX),
-        ("uploads", census.uploads_served, swarm.upload_slots),
+        ("uploads", census.uploads_served, swarm.uploads_limit()),
         ("waiting uploads", census.uploads_waiting, waiting),
         ("refused members", census.refused, swarm.refused_max.min(nodes)),
         ("members that were served", census.served_members, nodes),

@@ -86,7 +86,7 @@ impl World {
             Output::Serve { upload } => self.inspect_serving(node, *upload),
             Output::RequestPiece { digest, piece, .. } => {
                 let open = self.members[node as usize].transfers.len() + 1;
-                if open > self.setting.core.swarm.requests_max + 1 {
+                if open > self.setting.core.swarm.requests_limit() + 1 {
                     self.breach(node, BreachKind::Bounds, format!("{open} pieces asked for at once"));
                 }
                 let part = self.blob_of(digest).map(|blob| Part { blob, piece: *piece });
@@ -121,7 +121,7 @@ impl World {
         let Some(audit) = &mut self.audit else { return };
         audit.serving[node as usize].insert(upload);
         let serving = audit.serving[node as usize].len();
-        if serving > self.setting.core.swarm.upload_slots {
+        if serving > self.setting.core.swarm.uploads_limit() {
             self.breach(node, BreachKind::Bounds, format!("serves {serving} pieces at once"));
         }
     }

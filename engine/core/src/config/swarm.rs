@@ -90,3 +90,18 @@ impl Default for SwarmConfig {
         }
     }
 }
+
+/// How many times as many pieces are requested or sent at once where requests are long on their way, at most.
+pub(crate) const STRETCH_MAX: usize = 3;
+
+impl SwarmConfig {
+    /// Most pieces that are ever requested at once, a repeated one not counted.
+    pub fn requests_limit(&self) -> usize {
+        self.requests_max * STRETCH_MAX
+    }
+
+    /// Most pieces that are ever sent at once.
+    pub fn uploads_limit(&self) -> usize {
+        self.upload_slots * STRETCH_MAX
+    }
+}

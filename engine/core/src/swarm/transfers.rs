@@ -5,11 +5,13 @@ use std::time::Duration;
 use shoal_wire::{digest::Digest, geometry::PieceIndex, ids::MemberId};
 use smallvec::SmallVec;
 
-use crate::{config::SwarmConfig, event::TransferId, time::Time};
+use crate::{
+    config::{STRETCH_MAX, SwarmConfig},
+    event::TransferId,
+    time::Time,
+};
 
-/// How many times as many pieces are under way at most where the way to peers is long against the time that a piece takes.
-const STRETCH_MAX: f64 = 3.0;
-/// What of it the configured numbers hold already: on links of 50 Mbit/s the way is a fifth of what a piece takes.
+/// How many times as many pieces the configured numbers stand for already: on links of 50 Mbit/s the way is a fifth of what a piece takes.
 const STRETCH_USUAL: f64 = 1.25;
 
 /// One request for one piece.
@@ -91,7 +93,7 @@ impl Transfers {
 
     fn set_stretch(&mut self) {
         let (Some(reaction), Some((_, whole))) = (self.reaction, self.typical) else { return };
-        let service = (whole.as_secs_f64() - reaction).max(reaction / (STRETCH_MAX - 1.0)).max(0.000_1);
+        let service = (whole.as_secs_f64() - reaction).max(reaction / (STRETCH_MAX - 1) as f64).max(0.000_1);
         self.stretch = 1.0 + reaction / service;
     }
 
@@ -138,7 +140,7 @@ impl Transfers {
 
 #[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss)] // Neither is negative, and both are small.
 fn scaled(count: usize, factor: f64) -> usize {
-    (count as f64 * factor.clamp(1.0, STRETCH_MAX)).round() as usize
+    (count as f64 * factor.clamp(1.0, STRETCH_MAX as f64)).round() as usize
 }
 
 fn time_of(bytes: u64, seconds_per_byte: f64) -> Duration {
