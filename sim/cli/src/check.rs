@@ -49,6 +49,9 @@ pub(crate) struct CheckArgs {
     /// Make the plan of the first seed that fails small, and write it to `check-SEED.toml` here
     #[arg(long)]
     shrink: bool,
+    /// Print the plan of the seed, as `--plan` reads it, and check nothing
+    #[arg(long, requires = "seed")]
+    show: bool,
     /// Print one JSON object instead of words
     #[arg(long)]
     json: bool,
@@ -90,6 +93,9 @@ impl CheckArgs {
 
     /// Checks everything, and says what came of it.
     pub(crate) fn run(&self, subject: &Subject) -> anyhow::Result<(String, ExitCode)> {
+        if let (true, Some(seed)) = (self.show, self.seed) {
+            return Ok((Plan::draw(seed).to_toml(), ExitCode::SUCCESS));
+        }
         silence_panics();
         let start = Instant::now();
         let trials = match subject {

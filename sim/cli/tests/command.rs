@@ -249,6 +249,17 @@ fn a_check_that_fails_names_the_rule_and_how_to_replay_it_and_is_made_small() {
 }
 
 #[test]
+fn the_plan_of_a_seed_is_shown_and_checked_as_the_seed_is() {
+    let shown = shoal_sim(&["check", "--seed", "4", "--show"]);
+    assert_eq!(shown.status.code(), Some(0));
+    let folder = TempDir::new().unwrap();
+    let file = folder.path().join("plan.toml");
+    fs::write(&file, stdout(&shown)).unwrap();
+    let (by_plan, by_seed) = (object(&["check", "--plan", file.to_str().unwrap()]), object(&["check", "--seed", "4"]));
+    assert_eq!(by_plan["event_hash"], by_seed["event_hash"]);
+}
+
+#[test]
 fn a_check_that_cannot_be_is_refused() {
     is_refused(&["check", "--plan", "no-such-plan.toml"], &["no-such-plan.toml"]);
     for seeds in ["5..5", "7", "a..b"] {
