@@ -2,44 +2,17 @@
 
 #![allow(clippy::unwrap_used)] // A panic is how a test fails.
 
-use std::{
-    fs,
-    path::PathBuf,
-    process::{Command, Output},
-};
+mod common;
+
+use std::{fs, path::PathBuf};
 
 use serde_json::Value;
 use tempfile::TempDir;
 
+use common::{is_refused, object, shoal_sim, stderr, stdout};
+
 /// Runs of a moment.
 const SMALL: [&str; 8] = ["sweep", "cold-start", "--nodes", "6", "--size", "8MiB", "--seeds", "1..2"];
-
-fn shoal_sim(arguments: &[&str]) -> Output {
-    Command::new(env!("CARGO_BIN_EXE_shoal-sim")).args(arguments).output().unwrap()
-}
-
-fn stdout(output: &Output) -> &str {
-    str::from_utf8(&output.stdout).unwrap()
-}
-
-fn stderr(output: &Output) -> &str {
-    str::from_utf8(&output.stderr).unwrap()
-}
-
-fn object(arguments: &[&str]) -> Value {
-    let output = shoal_sim(&[arguments, &["--json"]].concat());
-    assert_eq!((output.status.code(), stderr(&output)), (Some(0), ""), "{arguments:?}");
-    serde_json::from_slice(&output.stdout).unwrap()
-}
-
-/// Asserts that a command ends with exit code 2, prints nothing, and says all of `wanted`.
-fn is_refused(arguments: &[&str], wanted: &[&str]) {
-    let output = shoal_sim(arguments);
-    assert_eq!((output.status.code(), stdout(&output)), (Some(2), ""), "{arguments:?}: {}", stderr(&output));
-    for wanted in wanted {
-        assert!(stderr(&output).contains(wanted), "{wanted} in {}", stderr(&output));
-    }
-}
 
 fn sweep<'a>(more: &[&'a str]) -> Vec<&'a str> {
     [&SMALL[..], more].concat()

@@ -1,7 +1,7 @@
 //! The swarm: getting the pieces of wanted blobs from peers and the upstream, and serving what is here.
 //!
 //! Bounds: blobs by what the driver wants and holds, neighbours by [`SwarmConfig::neighbours_max`], requests by
-//! [`SwarmConfig::requests_max`], uploads by slots and backlog.
+//! [`SwarmConfig::requests_limit`], uploads by [`SwarmConfig::uploads_limit`] and backlog.
 
 mod announcer;
 mod blob;

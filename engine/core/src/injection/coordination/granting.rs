@@ -40,11 +40,13 @@ impl Coordination {
             let Some(holder) = self.choose_holder(context, participants) else { return };
             let holding = participants.get(&holder);
             // What a disputed one has counts for nothing, and it would give a lease of that back at once.
-            let mut covered_for = covered.clone();
-            if let Some(disputed) = holding.filter(|holder| holder.disputed) {
-                covered_for.union(&disputed.have);
-            }
-            let Some(mut run) = self.next_run(&covered_for, context.config, participants, holder) else {
+            let with_its_own = holding.filter(|holder| holder.disputed).map(|disputed| {
+                let mut covered = covered.clone();
+                covered.union(&disputed.have);
+                covered
+            });
+            let taken = with_its_own.as_ref().unwrap_or(&covered);
+            let Some(mut run) = self.next_run(taken, context.config, participants, holder) else {
                 return self.help_the_slowest(context, participants, holder);
             };
             if self.is_opening(context) {
