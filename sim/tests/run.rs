@@ -77,6 +77,16 @@ fn a_cold_start_takes_little_more_than_the_bound_and_one_copy_of_the_upstream() 
 }
 
 #[test]
+fn leases_are_kept_where_pieces_are_slow_and_announcements_rare() {
+    // Four leases share the upstream, so that a piece takes over 3 s, and 400 wanters announce every 3.5 s.
+    let slow = Overrides { link: Some(Link { up: 625_000, down: 625_000 }), ..smaller(400, 32 << 20) };
+    let outcome = made(&scenario("cold-start", &slow), &Options::default());
+    assert_eq!(outcome.completions_s().len(), 400);
+    let copies = outcome.upstream_copies();
+    assert!(copies < 1.02, "{copies} copies from the upstream");
+}
+
+#[test]
 fn bytes_add_up() {
     let scenario = scenario("zones", &Overrides { size: Some(32 << 20), ..Overrides::default() });
     let outcome = made(&scenario, &Options::default());

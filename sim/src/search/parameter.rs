@@ -163,6 +163,7 @@ const PARAMETERS: &[Parameter] = table! {
         busy_retry_max Time 5 * MS, 10 * S;
         hedge_min Time 10 * MS, 30 * S;
         announce_timeout Time 50 * MS, 10 * S;
+        lease_keepalive Time 50 * MS, 10 * S;
         better_home_interval Time 100 * MS, 60 * S;
         followers_interval Time 100 * MS, 60 * S;
     }

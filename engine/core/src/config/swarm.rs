@@ -54,6 +54,11 @@ pub struct SwarmConfig {
     pub hedge_min: Duration,
     /// Time that a home has to answer an announcement.
     pub announce_timeout: Duration,
+    /// How often a holder tells the home that its leases are alive, where neither pieces nor announcements do: in a large
+    /// swarm announcements are further apart than a home waits. Well below [`lease_silence`].
+    ///
+    /// [`lease_silence`]: super::InjectionConfig::lease_silence
+    pub lease_keepalive: Duration,
     /// How often a better home than the acting one is tried.
     pub better_home_interval: Duration,
     /// How often the homes that do not coordinate are told.
@@ -85,6 +90,7 @@ impl Default for SwarmConfig {
             busy_retry_max: Duration::from_millis(250),
             hedge_min: Duration::from_millis(100),
             announce_timeout: Duration::from_millis(500),
+            lease_keepalive: Duration::from_millis(500),
             better_home_interval: Duration::from_secs(2),
             followers_interval: Duration::from_secs(5),
         }

@@ -143,7 +143,7 @@ impl Coordination {
         }
     }
 
-    /// A holder reports that everything before `next` is done.
+    /// A holder reports that everything before `next` is done. Says whether that is further than before.
     pub(super) fn advance(
         &mut self,
         now: Time,
@@ -151,14 +151,14 @@ impl Coordination {
         from: MemberId,
         id: LeaseId,
         next: PieceIndex,
-    ) {
+    ) -> bool {
         // What one lease alone gets says nothing about what each of several gets.
         let is_alone = self.leases.len() == 1 && self.concurrency.limit() > 1;
-        let Some(lease) = self.leases.get_mut(&id).filter(|lease| lease.holder == from) else { return };
+        let Some(lease) = self.leases.get_mut(&id).filter(|lease| lease.holder == from) else { return false };
         let elapsed = now.since(lease.advanced_at);
         let done = lease.advance(now, next);
         if done.is_empty() {
-            return;
+            return false;
         }
         let bytes = done.clone().map(|piece| self.geometry.len(PieceIndex(piece))).sum();
         self.concurrency.count(bytes);
@@ -182,6 +182,7 @@ impl Coordination {
         if lease.remaining() == 0 {
             self.leases.remove(&id);
         }
+        true
     }
 
     /// A lease ended at its holder; the rest of it can be given out again.

@@ -26,6 +26,8 @@ pub(super) struct Participant {
     /// Its upstream does not let it.
     denied: bool,
     pub(super) last_seen: Time,
+    /// When it last asked this home to coordinate in another's place, if its last announcement did.
+    pub(super) asks_takeover: Option<Time>,
     /// It is silent, or somebody could not reach it and it did not answer this home either: what it has is not
     /// counted on.
     pub(super) doubted: bool,
@@ -50,6 +52,7 @@ impl Participant {
             barred_until: Time::ZERO,
             denied: false,
             last_seen: now,
+            asks_takeover: None,
             doubted: false,
             questioned_at: None,
             dispute: None,
@@ -66,6 +69,7 @@ impl Participant {
         self.wants = announcement.wants;
         self.can_lease = announcement.can_lease;
         self.last_seen = now;
+        self.asks_takeover = announcement.takeover.then_some(now);
         self.doubted = false;
         self.questioned_at = None;
         lost

@@ -24,6 +24,9 @@ use crate::{
     time::Time,
 };
 
+/// One of so many wanters, or more, must miss the coordinating home before another one takes over.
+const TAKEOVER_SHARE: usize = 32;
+
 /// One blob at one of its homes.
 #[derive(Debug)]
 pub(super) struct Record {
@@ -152,17 +155,28 @@ impl Record {
         }
     }
 
-    /// Starts to coordinate where this node is the first home, or where a wanter says that better homes do not answer.
+    /// Whether so many wanters say that better homes do not answer that it is not for their own way to those: two homes
+    /// that coordinate at once give out the same pieces.
+    fn is_missing_a_coordinator(&self, context: &Context<'_>) -> bool {
+        let wanters = self.wanters();
+        let lately = context.config.refresh_for(wanters, true) * 2;
+        let asks =
+            |peer: &&Participant| peer.wants && peer.asks_takeover.is_some_and(|at| context.now.since(at) <= lately);
+        self.participants.values().filter(asks).count() >= wanters.div_ceil(TAKEOVER_SHARE)
+    }
+
+    /// Starts to coordinate where this node is the first home, or where wanters say that better homes do not answer.
     fn consider_coordinating(&mut self, context: &mut Context<'_>, announcement: &Announcement, settling: Settling) {
         let is_first = self.homes.rank_of(context.outbox.own()) == Some(0);
+        let takes_over = announcement.takeover && self.is_missing_a_coordinator(context);
         if let Some(coordination) = &mut self.coordination {
-            if announcement.takeover || is_first {
+            if takes_over || is_first {
                 coordination.needed_at = context.now;
             }
-            coordination.took_over |= announcement.takeover && !is_first;
+            coordination.took_over |= takes_over && !is_first;
             return;
         }
-        if !announcement.wants || !(is_first || announcement.takeover) {
+        if !announcement.wants || !(is_first || takes_over) {
             return;
         }
         // Whoever may have coordinated before has given out leases that this node does not know: it listens first.
@@ -180,7 +194,7 @@ impl Record {
             (Settling::Settled, true) => Duration::ZERO,
         };
         let mut coordination = Coordination::new(context.now, self.digest, self.geometry, collect, context.config);
-        coordination.took_over = announcement.takeover && !is_first;
+        coordination.took_over = takes_over && !is_first;
         coordination.recount(&self.participants);
         self.coordination = Some(coordination);
     }
@@ -272,10 +286,12 @@ impl Record {
         lease: LeaseId,
         next: PieceIndex,
     ) {
-        if let Some(coordination) = &mut self.coordination {
-            coordination.advance(context.now, &mut self.participants, from, lease, next);
+        // Most that are no further only say that the lease is alive.
+        if let Some(coordination) = &mut self.coordination
+            && coordination.advance(context.now, &mut self.participants, from, lease, next)
+        {
+            self.work(context);
         }
-        self.work(context);
     }
 
     pub(super) fn handle_returned(

@@ -88,6 +88,35 @@ fn blobs_and_participants_are_bounded() {
     assert_eq!(known, 3);
 }
 
+/// A table of this node and one more.
+fn pair() -> Roster {
+    let mut roster = alone();
+    let own = roster.record(roster.find(OWN).expect("it is there")).clone();
+    let other = MemberRecord { public_key: PublicKey([1; 32]), ..(*own).clone() };
+    roster.add(other.id(), Arc::new(other));
+    roster
+}
+
+#[test]
+fn one_of_many_that_misses_the_home_makes_no_second_coordinator() {
+    let config = InjectionConfig::default();
+    let (mut injection, mut outbox) = (Injection::new(config, 1), Outbox::new(OWN));
+    let roster = pair();
+    let alive = AliveSet::all(&roster, OWN);
+    let is_second = |index: &u32| alive.with(&roster).homes(Key::of_digest(&digest(*index))).rank_of(OWN) == Some(1);
+    let blob = digest((0..100).find(is_second).expect("chance is fair"));
+    let mut announce = |from, takeover| {
+        let announcement = Announcement { takeover, ..announcement(blob) };
+        injection.handle_announce(Time::ZERO, &mut outbox, member(from), &announcement, alive.with(&roster));
+        injection.records[&blob].is_coordinated()
+    };
+    for plain in 0..62 {
+        assert!(!announce(plain, false), "this home is the second");
+    }
+    assert!(!announce(62, true), "one of 63 may have a bad way to the first home");
+    assert!(announce(63, true), "two of 64 are no chance");
+}
+
 #[test]
 fn a_map_that_does_not_fit_the_size_is_ignored() {
     let (mut injection, mut outbox) = bench();

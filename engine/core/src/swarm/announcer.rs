@@ -128,7 +128,8 @@ impl Announcer {
         self.followers_told_at = None;
     }
 
-    /// A home answered. Says when to announce next, where the acting home did.
+    /// A home answered, or asks for an announcement at once: then `refresh` is zero. Says when to announce next, where the
+    /// acting home did.
     pub(super) fn handle_answer(
         &mut self,
         now: Time,
@@ -144,11 +145,13 @@ impl Announcer {
             return None;
         }
         self.unanswered = 0;
-        self.refresh = refresh.clamp(Duration::from_millis(50), Duration::from_secs(120));
+        if !refresh.is_zero() {
+            self.refresh = refresh.clamp(Duration::from_millis(50), Duration::from_secs(120));
+        }
         // A home that does not take itself for the first sees other members than this node does.
         self.idle_answers = if wants && !coordinates { self.idle_answers + 1 } else { 0 };
         self.takeover = self.rank > 0 || self.idle_answers >= IDLE_ANSWERS_MAX;
-        Some(now + self.refresh)
+        Some(if refresh.is_zero() { now } else { now + self.refresh })
     }
 
     /// The acting home was not reached. Says whether another one acts now.
@@ -207,6 +210,21 @@ mod tests {
         announcer.handle_answer(Time::ZERO, first, true, config.announce_timeout, true);
         assert_eq!(announcer.acting(), first);
         assert!(!announcer.takeover);
+    }
+
+    #[test]
+    fn a_question_leaves_the_interval_as_it_is() {
+        let (mut announcer, config) = announcer();
+        let (home, rare) = (announcer.acting(), Duration::from_secs(8));
+        announcer.announce(Time::ZERO, true, &config);
+        assert_eq!(announcer.handle_answer(Time::ZERO, home, true, rare, true), Some(Time::ZERO + rare));
+        let asked = Time::ZERO + Duration::from_secs(1);
+        assert_eq!(announcer.handle_answer(asked, home, true, Duration::ZERO, true), Some(asked));
+        assert_eq!(
+            announcer.announce(asked, true, &config).1,
+            asked + rare,
+            "the home has as long to answer as before"
+        );
     }
 
     #[test]

@@ -8,7 +8,7 @@ use shoal_wire::{
 };
 
 use super::{
-    Surroundings, Swarm,
+    Surroundings, Swarm, Timer,
     blob::Blob,
     holding::{Held, held_lease},
 };
@@ -44,10 +44,23 @@ impl Swarm {
         if !self.holding.start(around.outbox, held_lease(home, lease), Held { digest, next, end }) {
             return refuse(around, LeaseEnd::Abandoned);
         }
+        self.timers.set_earlier(Timer::KeepLeases(digest), around.now + self.config.lease_keepalive);
         for piece in (next..end).map(PieceIndex) {
             if !blob.have.has(piece) && !blob.requested.has(piece) {
                 blob.leased.insert(piece);
             }
+        }
+    }
+
+    /// Tells the homes how far the leases of a blob are, though that may be no further than before.
+    pub(super) fn keep_leases(&mut self, around: &mut Surroundings<'_>, digest: &Digest) {
+        let mut is_at_work = false;
+        for (lease, held) in self.holding.of_blob(digest) {
+            is_at_work = true;
+            around.outbox.send(lease.home, progress(digest, lease, &held));
+        }
+        if is_at_work {
+            self.timers.set(Timer::KeepLeases(*digest), around.now + self.config.lease_keepalive);
         }
     }
 
@@ -86,8 +99,7 @@ impl Swarm {
         self.stored(around, digest, piece);
         let Some(held) = self.holding.get_mut(lease).filter(|held| held.digest == *digest) else { return };
         held.next = held.next.max(piece.0 + 1).min(held.end);
-        let next = PieceIndex(held.next);
-        around.outbox.send(lease.home, ControlMessage::LeaseProgress { digest: *digest, lease: lease.lease, next });
+        around.outbox.send(lease.home, progress(digest, lease, held));
         self.make_requests(around);
     }
 
@@ -120,6 +132,10 @@ impl Swarm {
             }
         }
     }
+}
+
+fn progress(digest: &Digest, lease: HeldLease, held: &Held) -> ControlMessage {
+    ControlMessage::LeaseProgress { digest: *digest, lease: lease.lease, next: PieceIndex(held.next) }
 }
 
 fn first_not_stored(blob: &Blob, first: u32, end: u32) -> u32 {

@@ -86,6 +86,8 @@ enum Timer {
     Announce(Digest),
     /// Tell neighbours of new pieces.
     Tell(Digest),
+    /// Tell the home that the leases of a blob are alive.
+    KeepLeases(Digest),
 }
 
 impl Swarm {
@@ -178,6 +180,7 @@ impl Swarm {
         }
         self.timers.cancel(Timer::Announce(*digest));
         self.timers.cancel(Timer::Tell(*digest));
+        self.timers.cancel(Timer::KeepLeases(*digest));
         self.make_requests(around);
     }
 
@@ -324,6 +327,7 @@ impl Swarm {
             match self.timers.pop(around.now) {
                 Some(Timer::Announce(digest)) => self.announce(around, &digest),
                 Some(Timer::Tell(digest)) => self.tell_neighbours(around, &digest),
+                Some(Timer::KeepLeases(digest)) => self.keep_leases(around, &digest),
                 None => return,
             }
         }

@@ -54,6 +54,7 @@ impl Swarm {
             self.timers.set(Timer::Announce(*digest), next);
         }
         if refresh.is_zero() {
+            // Whichever home asks.
             self.timers.set(Timer::Announce(*digest), around.now);
         }
         if wants {
