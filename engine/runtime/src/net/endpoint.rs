@@ -34,8 +34,8 @@ const FULL_STREAMS: u32 = 8;
 /// for, which memory for gathering bounds for all peers together (80 MiB); what else peers send has a window of one
 /// stream each.
 const CONNECTION_WINDOW_BYTES: u32 = FULL_STREAMS * STREAM_WINDOW_BYTES;
-/// Bytes of one connection that are written and not acknowledged: enough for 1 GB/s at 8 ms, of which a port that rests
-/// between packets takes up to 2 ms (see `moderation`). 1 MiB brings two thirds as much over loopback.
+/// Bytes of one connection that are written and not acknowledged: enough for 1 GB/s at 8 ms. 1 MiB brings two thirds as
+/// much over loopback.
 const SEND_WINDOW_BYTES: u64 = 8 * 1024 * 1024;
 /// Packets that a peer may receive before it acknowledges them (draft-ietf-quic-ack-frequency-04). Every second packet,
 /// the default, costs half a percent of a link of 50 Mbit/s that carries pieces both ways. Losses are still

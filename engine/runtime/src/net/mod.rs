@@ -8,7 +8,6 @@
 
 pub(crate) mod endpoint;
 pub(crate) mod link;
-mod moderation;
 pub(crate) mod peers;
 pub(crate) mod seal;
 pub(crate) mod socket;

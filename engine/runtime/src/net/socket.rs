@@ -21,10 +21,7 @@ use shoal_wire::version::is_quic;
 use socket2::{Domain, Protocol, Socket, Type};
 use tokio::sync::{mpsc, oneshot};
 
-use crate::{
-    metrics::Metrics,
-    net::{moderation::Moderation, seal::DATAGRAM_BYTES_MAX},
-};
+use crate::{metrics::Metrics, net::seal::DATAGRAM_BYTES_MAX};
 
 /// Receive buffer that is asked for, in bytes. The default of 208 KiB loses up to 5 % of packets when several peers
 /// send at once.
@@ -55,7 +52,6 @@ pub(crate) struct SharedSocket {
     address: SocketAddr,
     gossip: mpsc::Sender<GossipDatagram>,
     metrics: Arc<Metrics>,
-    moderation: Moderation,
     /// Tells by its end that the port is free again.
     _open: oneshot::Sender<()>,
 }
@@ -86,7 +82,7 @@ impl SharedSocket {
         let address = inner.local_addr()?;
         let (gossip, datagrams) = mpsc::channel(GOSSIP_QUEUE);
         let (open, closed) = oneshot::channel();
-        let socket = Arc::new(Self { inner, address, gossip, metrics, moderation: Moderation::new(), _open: open });
+        let socket = Arc::new(Self { inner, address, gossip, metrics, _open: open });
         Ok(Bound { socket, gossip: datagrams, closed })
     }
 
@@ -183,11 +179,7 @@ impl AsyncUdpSocket for SharedSocket {
         buffers: &mut [IoSliceMut<'_>],
         meta: &mut [RecvMeta],
     ) -> Poll<io::Result<usize>> {
-        std::task::ready!(self.moderation.poll_ready(context));
         let received = std::task::ready!(self.inner.poll_recv(context, buffers, meta))?;
-        if received < buffers.len() {
-            self.moderation.drained(meta.iter().take(received).map(|meta| meta.len).sum());
-        }
         for (buffer, meta) in buffers.iter_mut().zip(meta.iter_mut()).take(received) {
             take_gossip(buffer, meta, |from, datagram| self.deliver(from, datagram));
         }
