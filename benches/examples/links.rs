@@ -28,7 +28,7 @@ const SECONDS: u64 = 4;
 
 fn main() -> anyhow::Result<()> {
     process::use_launcher(lab()?);
-    Network::preflight()?;
+    Network::preflight(&[])?;
     for gone in Network::remove_leftovers()? {
         println!("removed {gone}, which an earlier run left");
     }

@@ -33,7 +33,8 @@ const MEGABIT_BYTES: u64 = 125_000;
 /// Whether the test can run here. Where not, it says so past the harness' capture.
 fn begin(name: &str) -> bool {
     process::use_launcher(PathBuf::from(env!("CARGO_BIN_EXE_shoal-lab")));
-    let missing = match Network::preflight() {
+    let delayed = NetworkPlan { latency: Duration::from_millis(1), ..plan(1, 1) };
+    let missing = match Network::preflight(&[delayed]) {
         Ok(()) => return true,
         Err(
             error @ (PreflightError::NotRoot | PreflightError::NoProgram { .. } | PreflightError::Impossible { .. }),

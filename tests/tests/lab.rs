@@ -364,14 +364,55 @@ async fn what_is_missing_is_named_before_anything_is_made() -> Result<()> {
 
     let tools = stage.create_dir("tools")?;
     for tool in ["ip", "tc"] {
-        let found = ["/usr/sbin", "/sbin", "/usr/bin", "/bin"].map(|place| Path::new(place).join(tool));
-        let found = found.iter().find(|path| path.is_file()).with_context(|| format!("no {tool}"))?;
-        std::os::unix::fs::symlink(found, tools.join(tool))?;
+        std::os::unix::fs::symlink(installed(tool)?, tools.join(tool))?;
     }
     let mut without_registry = Command::new("env");
     without_registry.arg(format!("PATH={}", tools.display())).arg(binary()?).args(["run", "cold-start"]);
     let mut lab = Lab::start_command(&stage, "no-registry", without_registry)?;
     assert_refused(&mut lab, &["docker-registry", "apt-get install docker-registry"]).await?;
+    stage.passed();
+    Ok(())
+}
+
+/// Where a program of iproute2's is.
+fn installed(tool: &str) -> Result<PathBuf> {
+    let places = ["/usr/sbin", "/sbin", "/usr/bin", "/bin"].map(|place| Path::new(place).join(tool));
+    places.into_iter().find(|path| path.is_file()).with_context(|| format!("no {tool}"))
+}
+
+/// `tc` as it is on a kernel without the shaper: what it prints of one that the kernel does not know, and itself for all
+/// else.
+fn tc_without_shaper() -> Result<String> {
+    Ok(format!(
+        r#"#!/bin/sh
+lines=$(cat)
+case "$lines" in
+    *" tbf "*) echo "Error: Specified qdisc kind is unknown." >&2; echo "Command failed -:1" >&2; exit 1 ;;
+esac
+printf '%s\n' "$lines" | exec {} "$@"
+"#,
+        installed("tc")?.display()
+    ))
+}
+
+#[tokio::test]
+async fn what_the_kernel_or_a_container_refuses_is_named_before_anything_is_made() -> Result<()> {
+    let Some(stage) = Stage::begin("lab-forbidden", &NEEDS)? else { return Ok(()) };
+    let mut without_rights = Command::new("setpriv");
+    without_rights.args(["--bounding-set", "-net_admin", "--inh-caps", "-net_admin", "--"]);
+    without_rights.arg(binary()?).args(["run", "cold-start"]);
+    let mut lab = Lab::start_command(&stage, "no-rights", without_rights)?;
+    assert_refused(&mut lab, &["CAP_NET_ADMIN", "not permitted"]).await?;
+
+    let tools = stage.create_dir("no-shaper")?;
+    let tc = tools.join("tc");
+    fs::write(&tc, tc_without_shaper()?)?;
+    fs::set_permissions(&tc, fs::Permissions::from_mode(0o755))?;
+    let mut without_shaper = Command::new("env");
+    let path = std::env::var("PATH").unwrap_or_default();
+    without_shaper.arg(format!("PATH={}:{path}", tools.display())).arg(binary()?).args(["run", "cold-start"]);
+    let mut lab = Lab::start_command(&stage, "no-shaper", without_shaper)?;
+    assert_refused(&mut lab, &["token-bucket shaper", "CONFIG_NET_SCH_TBF", "kind is unknown"]).await?;
     stage.passed();
     Ok(())
 }

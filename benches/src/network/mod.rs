@@ -44,9 +44,9 @@ pub struct Network {
 }
 
 impl Network {
-    /// Tries everything that a network needs, in a namespace that is removed again.
-    pub fn preflight() -> Result<(), PreflightError> {
-        preflight::check()
+    /// Tries everything that networks of these plans need, in a namespace that is removed again.
+    pub fn preflight(plans: &[NetworkPlan]) -> Result<(), PreflightError> {
+        preflight::check(plans.iter().any(|plan| !plan.latency.is_zero()))
     }
 
     /// Removes the namespaces of laboratories that have ended without doing so, and the processes in them. Says which.
@@ -64,7 +64,8 @@ impl Network {
             Self { plan: plan.clone(), names, relay: None, counters: Counters::default(), removed: false };
         // On an error the network is dropped, which removes what there is of it.
         network.names.create(&network.plan)?;
-        namespace::configure(&network.names, &network.plan)?;
+        let hosts = network.plan.hosts().map(|host| network.names.file(host));
+        namespace::configure(hosts.chain([network.names.switch_file()]))?;
         if !plan.latency.is_zero() {
             network.relay = Some(Relay::start(&network.names, &network.plan)?);
         }

@@ -9,7 +9,7 @@ use std::{
 
 use rustix::thread::{LinkNameSpaceType, move_into_link_name_space};
 
-use super::{congestion, error::NetworkError, names::Names, plan::NetworkPlan};
+use super::{congestion, error::NetworkError};
 
 /// Settings of each namespace: the congestion control that most machines have, no memory of earlier connections, which
 /// would make a run depend on the one before, and no chatter of IPv6.
@@ -35,9 +35,9 @@ pub(super) fn inside<T: Send>(file: &Path, work: impl FnOnce() -> io::Result<T> 
         .map_err(|source| NetworkError::File { path: file.to_owned(), source })
 }
 
-/// Applies the settings in all namespaces of a plan.
-pub(super) fn configure(names: &Names, plan: &NetworkPlan) -> Result<(), NetworkError> {
-    let files: Vec<PathBuf> = plan.hosts().map(|host| names.file(host)).chain([names.switch_file()]).collect();
+/// Applies the settings in the namespaces with these files.
+pub(super) fn configure(files: impl IntoIterator<Item = PathBuf>) -> Result<(), NetworkError> {
+    let files: Vec<PathBuf> = files.into_iter().collect();
     let apply = || {
         files
             .iter()

@@ -8,6 +8,7 @@ use super::{
     error::{NetworkError, PreflightError},
     links::shaper,
     names::Names,
+    namespace::configure,
     tools::{AfterFailure, batch},
 };
 
@@ -20,7 +21,16 @@ const TRIALS: &[(&str, &str, &str, &str)] = &[
     ("a bridge", "ip", "link add switch type bridge stp_state 0", "The kernel needs CONFIG_BRIDGE"),
 ];
 
-pub(super) fn check() -> Result<(), PreflightError> {
+/// What is tried as well where there is latency, for the relay.
+const RELAY_TRIAL: (&str, &str, &str, &str) = (
+    "a TAP device, which latency needs",
+    "ip",
+    "tuntap add dev tap mode tap",
+    "The kernel needs CONFIG_TUN and the machine /dev/net/tun; without latency there is no need of it",
+);
+
+/// Tries what networks need; with `latency`, what its relay needs as well.
+pub(super) fn check(latency: bool) -> Result<(), PreflightError> {
     if !geteuid().is_root() {
         return Err(PreflightError::NotRoot);
     }
@@ -32,20 +42,25 @@ pub(super) fn check() -> Result<(), PreflightError> {
     let names = Names::new().map_err(impossible("network namespaces", "Mount /proc"))?;
     let made = names.create_switch().map_err(impossible(
         "network namespaces",
-        "The kernel needs CONFIG_NET_NS, a container the right CAP_SYS_ADMIN",
+        "The kernel needs CONFIG_NET_NS, a container the rights CAP_SYS_ADMIN and CAP_NET_ADMIN",
     ));
-    let tried = made.and_then(|()| try_all(&names.switch()));
+    let tried = made.and_then(|()| try_all(&names, latency));
     let removed = names.remove().map_err(impossible("network namespaces go away", "Look into /run/netns"));
     tried.and(removed)
 }
 
-fn try_all(namespace: &str) -> Result<(), PreflightError> {
-    for (what, program, line, remedy) in TRIALS {
-        batch(program, Some(namespace), line, AfterFailure::Stop, "trying").map_err(impossible(what, remedy))?;
+fn try_all(names: &Names, latency: bool) -> Result<(), PreflightError> {
+    let namespace = names.switch();
+    for (what, program, line, remedy) in TRIALS.iter().chain(latency.then_some(&RELAY_TRIAL)) {
+        batch(program, Some(&namespace), line, AfterFailure::Stop, "trying").map_err(impossible(what, remedy))?;
     }
     let line = format!("qdisc replace dev trial root handle 1: {}", shaper(1_000_000));
-    batch("tc", Some(namespace), &line, AfterFailure::Stop, "trying")
-        .map_err(impossible("a token-bucket shaper", "The kernel needs CONFIG_NET_SCH_TBF"))
+    batch("tc", Some(&namespace), &line, AfterFailure::Stop, "trying")
+        .map_err(impossible("a token-bucket shaper", "The kernel needs CONFIG_NET_SCH_TBF"))?;
+    configure([names.switch_file()]).map_err(impossible(
+        "the settings of a namespace",
+        "The kernel needs CONFIG_TCP_CONG_CUBIC, and /proc/sys must be writable",
+    ))
 }
 
 fn impossible(what: &'static str, remedy: &'static str) -> impl FnOnce(NetworkError) -> PreflightError {

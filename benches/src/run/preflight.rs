@@ -53,8 +53,9 @@ pub enum Lacking {
 
 /// Checks that everything is there for a plan. Makes nothing that stays.
 pub fn check(plan: &Plan) -> Result<(), Lacking> {
-    check_scenarios(plan)?;
-    Network::preflight()?;
+    let networks: Vec<_> = plan.scenarios.iter().map(NetworkPlan::of).collect();
+    check_scenarios(plan, &networks)?;
+    Network::preflight(&networks)?;
     for (program, package) in programs(plan) {
         if !is_in_search_path(program) {
             return Err(Lacking::Program { program, package });
@@ -71,9 +72,9 @@ pub fn check(plan: &Plan) -> Result<(), Lacking> {
     check_disk(plan, &std::env::temp_dir())
 }
 
-fn check_scenarios(plan: &Plan) -> Result<(), Lacking> {
-    for scenario in &plan.scenarios {
-        if let Some(problem) = NetworkPlan::of(scenario).problem() {
+fn check_scenarios(plan: &Plan, networks: &[NetworkPlan]) -> Result<(), Lacking> {
+    for (scenario, network) in plan.scenarios.iter().zip(networks) {
+        if let Some(problem) = network.problem() {
             return Err(Lacking::TooMuch(format!("{}: {problem}", scenario.name)));
         }
     }
