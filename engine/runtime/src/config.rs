@@ -1,6 +1,6 @@
 //! What a node needs to know before it starts.
 
-use std::{net::SocketAddr, path::PathBuf};
+use std::{net::SocketAddr, num::NonZeroU64, path::PathBuf};
 
 use shoal_core::config::CoreConfig;
 
@@ -33,6 +33,9 @@ pub struct EngineConfig {
     pub upload_bytes_per_s: Option<u64>,
     /// Limit of piece and upstream bytes received, in bytes per second; `None` for no limit.
     pub download_bytes_per_s: Option<u64>,
+    /// What the link of each node carries, in bytes per second, where that is known: finished pulls are then compared
+    /// with the least time possible.
+    pub link_bytes_per_s: Option<NonZeroU64>,
     /// Bytes of complete blobs that the spool keeps; the least recently used ones go first.
     pub spool_bytes: u64,
     /// Parameters of the core.

@@ -87,6 +87,8 @@ metrics! {
         pieces_stored: "Pieces verified and stored.",
         pieces_corrupt: "Pieces refused because they do not match their voucher.",
         blobs_verified: "Blobs completed and verified against their digest.",
+        pulls_milliseconds: "Time that completed blobs took while they were wanted, in milliseconds.",
+        pulls_bound_milliseconds: "The least time that the links allow for the same blobs, in milliseconds; counted where the rate of the links is configured.",
         blobs_corrupt: "Blobs whose bytes did not have their digest.",
         gossip_received_packets: "Gossip datagrams received, opened and decoded.",
         gossip_sent_packets: "Gossip datagrams sent.",

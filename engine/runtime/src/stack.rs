@@ -76,11 +76,11 @@ impl Stack {
         let pool = Pool::new(tasks.tracker().clone());
         let metrics = Arc::<Metrics>::default();
         let memory = Arc::<PieceMemory>::default();
-        let (directory, limit) = (config.data_dir.clone(), config.spool_bytes);
+        let (directory, limit, link) = (config.data_dir.clone(), config.spool_bytes, config.link_bytes_per_s);
         let (pieces, counters) = (memory.clone(), metrics.clone());
         let opened = pool.run(move || {
             let identity = Identity::open(&directory)?;
-            Ok((identity, Spool::open(&directory, limit, pieces, counters)?))
+            Ok((identity, Spool::open(&directory, limit, pieces, counters, link)?))
         });
         let (identity, spool) = opened.await.map_err(|error| StartError::Other(error.to_string()))??;
         let (identity, spool) = (Arc::new(identity), Arc::new(spool));

@@ -61,6 +61,7 @@ pub(crate) fn config(directory: &TempDir) -> EngineConfig {
         zone: String::new(),
         upload_bytes_per_s: None,
         download_bytes_per_s: None,
+        link_bytes_per_s: None,
         spool_bytes: 1 << 30,
         core: CoreConfig::default(),
     }

@@ -2,6 +2,7 @@
 
 use std::{
     net::SocketAddr,
+    num::NonZeroU64,
     ops::Range,
     sync::{
         Arc, Mutex,
@@ -105,6 +106,7 @@ fn config(directory: &tempfile::TempDir, secret: u8, seeds: &[SocketAddr]) -> En
         zone: String::new(),
         upload_bytes_per_s: None,
         download_bytes_per_s: None,
+        link_bytes_per_s: None,
         spool_bytes: 1 << 30,
         core: CoreConfig::default(),
     }
@@ -177,6 +179,26 @@ async fn nodes_that_pull_at_once_cost_the_upstream_about_one_copy() {
         assert_eq!(counter(&node.engine, "pieces_corrupt"), 0);
     }
     stop(nodes).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_pull_is_timed_beside_what_the_link_allows() {
+    let registry = Registry::new(4_000_000, true);
+    let directory = tempfile::tempdir().expect("a directory");
+    let config = EngineConfig {
+        download_bytes_per_s: Some(4_000_000),
+        link_bytes_per_s: NonZeroU64::new(4_000_000),
+        ..config(&directory, 1, &[])
+    };
+    let engine = Engine::start(config, registry.clone()).await.expect("a node starts");
+    read(&engine, registry.request()).await.expect("the pull succeeds");
+    until("the pull is counted", || counter(&engine, "pulls_milliseconds") > 0).await;
+    assert_eq!(counter(&engine, "pulls_bound_milliseconds"), 1000);
+    let took = counter(&engine, "pulls_milliseconds");
+    assert!(took >= 970, "{took} ms is less than the link allows, beyond the burst of the limit");
+    read(&engine, registry.request()).await.expect("it is there");
+    assert_eq!(counter(&engine, "pulls_bound_milliseconds"), 1000, "what is there already is no pull");
+    engine.shutdown().await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

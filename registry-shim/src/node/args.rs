@@ -72,6 +72,11 @@ pub struct NodeArgs {
     #[arg(long, env = "SHOAL_DOWNLOAD_LIMIT", value_name = "RATE")]
     pub download_limit: Option<Rate>,
 
+    /// What the link of each node carries, as 1gbit; pulls are then compared with the least time possible, in the log and
+    /// the metrics [default: --download-limit]
+    #[arg(long, env = "SHOAL_LINK", value_name = "RATE")]
+    pub link: Option<Rate>,
+
     /// Registries to mirror, and how to reach them: a registries.yaml as K3s has it [default: every registry, from itself]
     #[arg(long, env = "SHOAL_REGISTRIES", value_name = "FILE")]
     pub registries: Option<PathBuf>,

@@ -3,6 +3,7 @@
 use std::{
     io::{IsTerminal, Write},
     net::SocketAddr,
+    num::NonZeroU64,
     path::Path,
     process::ExitCode,
     sync::Arc,
@@ -159,6 +160,12 @@ async fn listen(address: SocketAddr) -> Result<TcpListener, NodeError> {
     TcpListener::bind(address).await.map_err(|source| NodeError::Listen { address, source })
 }
 
+/// What a node can receive at most, as far as that is told.
+fn link_bytes_per_s(settings: &Settings) -> Option<NonZeroU64> {
+    let told = [settings.link, settings.download_limit].into_iter().flatten();
+    told.map(|rate| rate.0).min().and_then(NonZeroU64::new)
+}
+
 fn engine_config(settings: &Settings, secret: ClusterSecret) -> EngineConfig {
     EngineConfig {
         data_dir: settings.data_dir.clone(),
@@ -169,6 +176,7 @@ fn engine_config(settings: &Settings, secret: ClusterSecret) -> EngineConfig {
         zone: settings.zone.clone(),
         upload_bytes_per_s: settings.upload_limit.map(|rate| rate.0),
         download_bytes_per_s: settings.download_limit.map(|rate| rate.0),
+        link_bytes_per_s: link_bytes_per_s(settings),
         spool_bytes: settings.spool_limit.0,
         core: shoal_runtime::CoreConfig::default(),
     }

@@ -54,6 +54,8 @@ pub struct Settings {
     pub upload_limit: Option<Rate>,
     /// Limit of downloads.
     pub download_limit: Option<Rate>,
+    /// What the link of each node carries.
+    pub link: Option<Rate>,
     /// The registries file.
     pub registries: Option<PathBuf>,
     /// Limit of kept blobs.
@@ -137,6 +139,7 @@ struct SettingsFile {
     zone: Option<String>,
     upload_limit: Option<Rate>,
     download_limit: Option<Rate>,
+    link: Option<Rate>,
     registries: Option<PathBuf>,
     spool_limit: Option<Size>,
     log: Option<String>,
@@ -176,6 +179,7 @@ impl Settings {
             zone: args.zone.or(file.zone).unwrap_or_default(),
             upload_limit: args.upload_limit.or(file.upload_limit),
             download_limit: args.download_limit.or(file.download_limit),
+            link: args.link.or(file.link),
             registries: args.registries.or(file.registries),
             spool_limit: args.spool_limit.or(file.spool_limit).unwrap_or(Size(SPOOL_BYTES)),
             log: args.log.or(file.log).unwrap_or_else(|| "info".to_owned()),

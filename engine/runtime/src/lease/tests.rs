@@ -100,8 +100,9 @@ impl Bench {
         let blob = content(size, 1);
         let identity = Arc::new(Identity::open(directory.path()).expect("an identity"));
         let metrics = Arc::default();
-        let spool =
-            Arc::new(Spool::open(directory.path(), 1 << 30, Arc::default(), Arc::clone(&metrics)).expect("a spool"));
+        let spool = Arc::new(
+            Spool::open(directory.path(), 1 << 30, Arc::default(), Arc::clone(&metrics), None).expect("a spool"),
+        );
         let reading = spool.read(sha256(&blob), blob.len() as u64, Some(source())).expect("it can be read");
         let tasks = Tasks::default();
         let pool = Pool::new(tasks.tracker().clone());

@@ -4,6 +4,7 @@ use std::{
     collections::HashMap,
     fs::{self, File, OpenOptions},
     io,
+    num::NonZeroU64,
     path::{Path, PathBuf},
     sync::{
         Arc, Mutex, MutexGuard, Weak,
@@ -23,6 +24,7 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use super::{
     interest::{Interest, News},
     prefix::Prefix,
+    pull::Stopwatch,
 };
 use crate::{
     engine::BlobError,
@@ -78,6 +80,7 @@ pub(super) struct State {
     hashes: Vec<PieceHash>,
     pub(super) file: Option<Arc<File>>,
     pub(super) prefix: Prefix,
+    pub(super) stopwatch: Stopwatch,
     write_failures: u32,
     last_used: u64,
     pub(super) interest: Interest,
@@ -95,6 +98,7 @@ pub(crate) struct Blob {
     pub(super) news: Arc<News>,
     pub(super) memory: Arc<PieceMemory>,
     pub(super) metrics: Arc<Metrics>,
+    pub(super) link: Option<NonZeroU64>,
 }
 
 /// What all blobs of a spool share.
@@ -102,6 +106,7 @@ pub(super) struct Shared {
     pub(super) news: Arc<News>,
     pub(super) memory: Arc<PieceMemory>,
     pub(super) metrics: Arc<Metrics>,
+    pub(super) link: Option<NonZeroU64>,
 }
 
 impl Blob {
@@ -113,7 +118,7 @@ impl Blob {
         used: u64,
         shared: Shared,
     ) -> Arc<Self> {
-        let Shared { news, memory, metrics } = shared;
+        let Shared { news, memory, metrics, link } = shared;
         if on_disk {
             metrics.spool_bytes.add(signed(geometry.size()));
         }
@@ -126,6 +131,7 @@ impl Blob {
             hashes: Vec::new(),
             file: None,
             prefix: Prefix::new(&digest),
+            stopwatch: Stopwatch::default(),
             write_failures: 0,
             last_used: used,
             interest: Interest::default(),
@@ -143,6 +149,7 @@ impl Blob {
             news,
             memory,
             metrics,
+            link,
         })
     }
 

@@ -15,7 +15,7 @@ use shoal_wire::{control::UpstreamFailure, geometry::PieceIndex};
 use tokio::sync::{Notify, oneshot};
 
 use super::blob::{Blob, Phase, State};
-use crate::{engine::BlobError, metrics::Metrics, upstream::UpstreamSource};
+use crate::{clock, engine::BlobError, metrics::Metrics, upstream::UpstreamSource};
 
 /// Pieces that one reader demands at once: the one under its cursor, and the next.
 const DEMAND_AHEAD: u32 = 2;
@@ -220,6 +220,7 @@ impl Blob {
         if matches!(state.interest.told, Told::Wanted { .. }) {
             self.metrics.blobs_wanted.add(-1);
             state.interest.told = Told::Nothing;
+            state.stopwatch.pause(clock::now());
         }
     }
 
@@ -234,8 +235,32 @@ impl Blob {
         let before = state.interest.told;
         inputs.extend(self.next_level(&mut state));
         inputs.extend(self.next_demand(&mut state));
-        count_wanted(&self.metrics, before, state.interest.told);
+        let after = state.interest.told;
+        count_wanted(&self.metrics, before, after);
+        self.time(&mut state, before, after);
         inputs
+    }
+
+    /// Times the blob while it is wanted, and tells how it went when it is complete.
+    fn time(&self, state: &mut State, before: Told, after: Told) {
+        let now = clock::now();
+        match (before, after) {
+            (Told::Nothing, Told::Wanted { .. }) => {
+                let missing = self.missing_bytes(state);
+                state.stopwatch.start(now, missing);
+            }
+            (Told::Wanted { .. }, Told::Nothing) => state.stopwatch.pause(now),
+            (Told::Wanted { .. }, Told::Held) => {
+                let pull = state.stopwatch.finish(now);
+                pull.log(self.digest(), pull.count(&self.metrics, self.link));
+            }
+            _ => {}
+        }
+    }
+
+    fn missing_bytes(&self, state: &State) -> u64 {
+        let pieces = (0..self.geometry().pieces()).map(PieceIndex).filter(|piece| !state.have().has(*piece));
+        pieces.map(|piece| self.geometry().len(piece)).sum()
     }
 
     fn next_level(&self, state: &mut State) -> Option<Input> {

@@ -2,6 +2,7 @@
 //!
 //! - `blob`: the pieces of one blob and who reads it; `prefix`: its digest, computed along the contiguous prefix;
 //! - `interest`: what its readers want, told to the core as levels, so that no order of events can lose one;
+//! - `pull`: how long it takes, beside the least time that the links allow;
 //! - this file: the index, its check at the start, and eviction of what was used least recently.
 //!
 //! Unfinished blobs do not survive a restart: their pieces' vouchers are in memory alone.
@@ -9,12 +10,14 @@
 pub(crate) mod blob;
 pub(crate) mod interest;
 pub(crate) mod prefix;
+mod pull;
 #[cfg(test)]
 mod tests;
 
 use std::{
     collections::HashMap,
     fs, io,
+    num::NonZeroU64,
     path::{Path, PathBuf},
     sync::{
         Arc, Mutex,
@@ -47,6 +50,7 @@ pub(crate) struct Spool {
     news: Arc<News>,
     memory: Arc<PieceMemory>,
     metrics: Arc<Metrics>,
+    link: Option<NonZeroU64>,
 }
 
 impl Spool {
@@ -60,6 +64,7 @@ impl Spool {
         limit_bytes: u64,
         memory: Arc<PieceMemory>,
         metrics: Arc<Metrics>,
+        link: Option<NonZeroU64>,
     ) -> Result<Self, StartError> {
         let directory = data_dir.join("spool");
         let spool = Self {
@@ -70,6 +75,7 @@ impl Spool {
             news: Arc::default(),
             memory,
             metrics,
+            link,
         };
         let mut found = Vec::new();
         for algorithm in ["sha256", "sha512"] {
@@ -188,7 +194,12 @@ impl Spool {
     fn blob(&self, digest: Digest, geometry: Geometry, on_disk: bool) -> Arc<Blob> {
         let path = self.directory.join(digest.algorithm()).join(digest.hex());
         let used = self.uses.fetch_add(1, Relaxed);
-        let shared = Shared { news: self.news.clone(), memory: self.memory.clone(), metrics: self.metrics.clone() };
+        let shared = Shared {
+            news: self.news.clone(),
+            memory: self.memory.clone(),
+            metrics: self.metrics.clone(),
+            link: self.link,
+        };
         Blob::new(digest, geometry, path, on_disk, used, shared)
     }
 

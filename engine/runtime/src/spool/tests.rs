@@ -30,7 +30,7 @@ use crate::{
 const PIECE: usize = 256 * 1024;
 
 fn open(directory: &TempDir, limit_bytes: u64) -> Spool {
-    Spool::open(directory.path(), limit_bytes, Arc::default(), Arc::default()).expect("the spool opens")
+    Spool::open(directory.path(), limit_bytes, Arc::default(), Arc::default(), None).expect("the spool opens")
 }
 
 fn voucher() -> Voucher {
@@ -397,8 +397,8 @@ async fn unfinished_blobs_are_bounded() {
 #[tokio::test]
 async fn stopping_ends_all_readers() {
     let directory = tempfile::tempdir().expect("a directory");
-    let spool =
-        Spool::open(directory.path(), 1 << 30, Arc::default(), Arc::<Metrics>::default()).expect("the spool opens");
+    let spool = Spool::open(directory.path(), 1 << 30, Arc::default(), Arc::<Metrics>::default(), None)
+        .expect("the spool opens");
     let mut reader = reader(want(&spool, &content(PIECE, 1)));
     assert!(reader.next().now_or_never().is_none());
     spool.stop();

@@ -64,6 +64,7 @@ join = ["a:1", "b:2"]
 zone = "rack-1"
 upload_limit = "200mbit"
 download_limit = "25MB"
+link = "1gbit"
 registries = "/etc/registries.yaml"
 spool_limit = "1GiB"
 log = "debug"
@@ -84,6 +85,7 @@ json = true
             zone: "rack-1".to_owned(),
             upload_limit: Some(Rate(25_000_000)),
             download_limit: Some(Rate(25_000_000)),
+            link: Some(Rate(125_000_000)),
             registries: Some("/etc/registries.yaml".into()),
             spool_limit: Size(1 << 30),
             log: "debug".to_owned(),
