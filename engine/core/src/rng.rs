@@ -42,6 +42,24 @@ impl Stream {
         }
     }
 
+    /// `count` of `items`, or all where there are no more, in a random order. Takes as long for a million as for a hundred.
+    pub fn sample<T: Copy>(&mut self, items: &[T], count: usize) -> Vec<T> {
+        if items.len() <= 4 * count {
+            let mut all = items.to_vec();
+            self.shuffle(&mut all);
+            all.truncate(count);
+            return all;
+        }
+        let mut places = Vec::with_capacity(count);
+        while places.len() < count {
+            let place = self.below(items.len());
+            if !places.contains(&place) {
+                places.push(place);
+            }
+        }
+        places.into_iter().map(|place| items[place]).collect()
+    }
+
     /// A number of [0, 1).
     pub fn unit(&mut self) -> f64 {
         self.0.random()
@@ -76,6 +94,26 @@ mod tests {
         assert_eq!(draw(1, "membership"), draw(1, "membership"));
         assert_ne!(draw(1, "membership"), draw(2, "membership"));
         assert_ne!(draw(1, "membership"), draw(1, "swarm"));
+    }
+
+    #[test]
+    fn a_sample_has_no_item_twice_and_reaches_all() {
+        let mut stream = Stream::new(3, "sample");
+        for length in [0, 1, 5, 16, 17, 64, 65, 1000] {
+            let items: Vec<_> = (0..length).collect();
+            let mut reached = vec![false; length];
+            for _ in 0..1000 {
+                let mut sample = stream.sample(&items, 16);
+                assert_eq!(sample.len(), length.min(16));
+                for &item in &sample {
+                    reached[item] = true;
+                }
+                sample.sort_unstable();
+                sample.dedup();
+                assert_eq!(sample.len(), length.min(16), "none twice");
+            }
+            assert!(reached.into_iter().all(|reached| reached), "{length} items");
+        }
     }
 
     #[test]

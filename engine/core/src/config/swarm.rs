@@ -52,7 +52,8 @@ pub struct SwarmConfig {
     pub busy_retry_max: Duration,
     /// A request is repeated elsewhere when it is older than this.
     pub hedge_min: Duration,
-    /// Time that a home has to answer an announcement.
+    /// Time that a home has to answer an announcement, in a cluster of up to a thousand members; in proportion more in a
+    /// larger one, where all may announce themselves at once.
     pub announce_timeout: Duration,
     /// How often a holder tells the home that its leases are alive, where neither pieces nor announcements do: in a large
     /// swarm announcements are further apart than a home waits. Well below [`lease_silence`].
@@ -100,7 +101,16 @@ impl Default for SwarmConfig {
 /// How many times as many pieces are requested or sent at once where requests are long on their way, at most.
 pub(crate) const STRETCH_MAX: usize = 3;
 
+/// Longest time that a home has to answer an announcement, however large the cluster is.
+const ANNOUNCE_PATIENCE_MAX: Duration = Duration::from_secs(10);
+
 impl SwarmConfig {
+    /// Time that a home has to answer an announcement in a cluster of `members`.
+    pub(crate) fn announce_patience(&self, members: usize) -> Duration {
+        let thousands = u32::try_from(members.div_ceil(1000).max(1)).unwrap_or(u32::MAX);
+        self.announce_timeout.saturating_mul(thousands).min(ANNOUNCE_PATIENCE_MAX)
+    }
+
     /// Most pieces that are ever requested at once, a repeated one not counted.
     pub fn requests_limit(&self) -> usize {
         self.requests_max * STRETCH_MAX

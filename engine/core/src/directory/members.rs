@@ -121,6 +121,11 @@ impl<'a> AliveMembers<'a> {
         self.find(member).is_some()
     }
 
+    /// Number of members.
+    pub(crate) fn count(&self) -> usize {
+        self.set.count
+    }
+
     /// The zone that a member announces; empty for one that announces none or is not known.
     pub(crate) fn zone(&self, member: MemberId) -> &'a str {
         self.find(member).map_or("", |handle| &self.roster.record(handle).zone)

@@ -6,6 +6,9 @@ use shoal_wire::{control::Announcement, ids::MemberId, piece_map::PieceMap};
 
 use crate::time::Time;
 
+/// Time that a member must have been seen before its progress means anything.
+const PROGRESS_MIN: Duration = Duration::from_secs(3);
+
 /// One member's complaints about another.
 #[derive(Clone, Copy, Debug)]
 struct Dispute {
@@ -26,6 +29,8 @@ pub(super) struct Participant {
     /// Its upstream does not let it.
     denied: bool,
     pub(super) last_seen: Time,
+    /// When it announced itself first, and how many pieces it had then.
+    first_seen: Option<(Time, u32)>,
     /// When it last asked this home to coordinate in another's place, if its last announcement did.
     pub(super) asks_takeover: Option<Time>,
     /// It is silent, or somebody could not reach it and it did not answer this home either: what it has is not
@@ -52,6 +57,7 @@ impl Participant {
             barred_until: Time::ZERO,
             denied: false,
             last_seen: now,
+            first_seen: None,
             asks_takeover: None,
             doubted: false,
             questioned_at: None,
@@ -69,6 +75,7 @@ impl Participant {
         self.wants = announcement.wants;
         self.can_lease = announcement.can_lease;
         self.last_seen = now;
+        self.first_seen.get_or_insert((now, announcement.have.count()));
         self.asks_takeover = announcement.takeover.then_some(now);
         self.doubted = false;
         self.questioned_at = None;
@@ -99,6 +106,13 @@ impl Participant {
         }
         self.dispute = None;
         std::mem::take(&mut self.disputed)
+    }
+
+    /// Pieces that it gets in a second, from wherever, once it has been seen for a while.
+    pub(super) fn progress(&self, now: Time) -> Option<f64> {
+        let (at, pieces) = self.first_seen?;
+        let seen = now.since(at);
+        (seen >= PROGRESS_MIN).then(|| f64::from(self.have.count().saturating_sub(pieces)) / seen.as_secs_f64())
     }
 
     /// Whether it may be given a lease now.

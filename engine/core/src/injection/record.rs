@@ -12,7 +12,7 @@ use shoal_wire::{
 use super::{
     Context,
     coordination::Coordination,
-    introduction::{Introduction, introduce},
+    introduction::{Introduction, Roll},
     participant::Participant,
     refuse,
 };
@@ -24,7 +24,8 @@ use crate::{
     time::Time,
 };
 
-/// One of so many wanters, or more, must miss the coordinating home before another one takes over.
+/// One of so many wanters, and two where there are more than two, must miss the coordinating home before another one
+/// takes over.
 const TAKEOVER_SHARE: usize = 32;
 
 /// One blob at one of its homes.
@@ -34,6 +35,9 @@ pub(super) struct Record {
     geometry: Geometry,
     homes: Homes,
     participants: BTreeMap<MemberId, Participant>,
+    /// Participants that want the blob.
+    wanters: usize,
+    roll: Roll,
     coordination: Option<Coordination>,
     failed: Option<(Time, UpstreamFailure)>,
     used: Time,
@@ -41,7 +45,17 @@ pub(super) struct Record {
 
 impl Record {
     pub(super) fn new(digest: Digest, geometry: Geometry, homes: Homes, now: Time) -> Self {
-        Self { digest, geometry, homes, participants: BTreeMap::new(), coordination: None, failed: None, used: now }
+        Self {
+            digest,
+            geometry,
+            homes,
+            participants: BTreeMap::new(),
+            wanters: 0,
+            roll: Roll::default(),
+            coordination: None,
+            failed: None,
+            used: now,
+        }
     }
 
     pub(super) fn size(&self) -> u64 {
@@ -90,7 +104,8 @@ impl Record {
     pub(super) fn needs_ticks(&self) -> bool {
         self.coordination.is_some()
             || self.failed.is_some()
-            || self.participants.values().any(|peer| peer.wants || peer.questioned_at.is_some())
+            || self.wanters > 0
+            || self.participants.values().any(|peer| peer.questioned_at.is_some())
     }
 
     /// Whether somebody holds all of it or may fetch it.
@@ -131,6 +146,7 @@ impl Record {
         let is_alone = self.participants.keys().all(|&member| member == from);
         if is_alone {
             self.participants.clear();
+            self.wanters = 0;
             self.coordination = None;
             self.geometry = geometry;
         }
@@ -143,7 +159,11 @@ impl Record {
 
     fn update_participant(&mut self, context: &mut Context<'_>, from: MemberId, announcement: &Announcement) {
         let pieces = self.geometry.pieces();
-        let participant = self.participants.entry(from).or_insert_with(|| Participant::new(context.now, pieces));
+        let participant = self.participants.entry(from).or_insert_with(|| {
+            self.wanters += 1;
+            Participant::new(context.now, pieces)
+        });
+        self.wanters = self.wanters + usize::from(announcement.wants) - usize::from(participant.wants);
         let lost = participant.update(context.now, announcement);
         if let Some(coordination) = &mut self.coordination {
             coordination.hear(context, from, announcement);
@@ -158,11 +178,12 @@ impl Record {
     /// Whether so many wanters say that better homes do not answer that it is not for their own way to those: two homes
     /// that coordinate at once give out the same pieces.
     fn is_missing_a_coordinator(&self, context: &Context<'_>) -> bool {
-        let wanters = self.wanters();
+        let wanters = self.wanters;
         let lately = context.config.refresh_for(wanters, true) * 2;
+        let enough_of_few = if wanters > 2 { 2 } else { 1 };
         let asks =
             |peer: &&Participant| peer.wants && peer.asks_takeover.is_some_and(|at| context.now.since(at) <= lately);
-        self.participants.values().filter(asks).count() >= wanters.div_ceil(TAKEOVER_SHARE)
+        self.participants.values().filter(asks).count() >= wanters.div_ceil(TAKEOVER_SHARE).max(enough_of_few)
     }
 
     /// Starts to coordinate where this node is the first home, or where wanters say that better homes do not answer.
@@ -200,10 +221,11 @@ impl Record {
     }
 
     fn answer(&mut self, context: &mut Context<'_>, members: AliveMembers<'_>, to: MemberId, wants: bool) {
-        let refresh = context.config.refresh_for(self.wanters(), wants);
+        let refresh = context.config.refresh_for(self.wanters, wants);
         let introduction = if wants {
             let key = Key::of_digest(&self.digest);
-            introduce(context.random, &self.participants, members, key, to)
+            self.roll.refresh(context.now, &self.participants, members, key);
+            self.roll.introduce(context.random, members, to)
         } else {
             Introduction::default()
         };
@@ -219,14 +241,9 @@ impl Record {
         );
     }
 
-    fn wanters(&self) -> usize {
-        self.participants.values().filter(|peer| peer.wants).count()
-    }
-
     pub(super) fn remove(&mut self, context: &mut Context<'_>, member: MemberId) {
-        if self.participants.remove(&member).is_none() {
-            return;
-        }
+        let Some(removed) = self.participants.remove(&member) else { return };
+        self.wanters -= usize::from(removed.wants);
         if let Some(coordination) = &mut self.coordination {
             coordination.drop_holder(member);
             coordination.recount(&self.participants);
@@ -265,7 +282,7 @@ impl Record {
 
     /// Complaints that are further apart are not one dispute.
     fn complaint_gap(&self, context: &Context<'_>) -> Duration {
-        context.config.refresh_for(self.wanters(), true) * 2 + context.config.dispute_patience / 2
+        context.config.refresh_for(self.wanters, true) * 2 + context.config.dispute_patience / 2
     }
 
     fn doubt(&mut self, context: &mut Context<'_>, member: MemberId) {
@@ -316,11 +333,11 @@ impl Record {
         }
         self.settle_disputes(context);
         let is_first = self.homes.rank_of(context.outbox.own()) == Some(0);
-        let refresh = context.config.refresh_for(self.wanters(), true);
+        let refresh = context.config.refresh_for(self.wanters, true);
         if let Some(coordination) = &mut self.coordination {
             coordination.expire(context, &mut self.participants);
             let unneeded = !is_first && context.now.since(coordination.needed_at) > refresh * 3;
-            if unneeded || !self.participants.values().any(|peer| peer.wants) {
+            if unneeded || self.wanters == 0 {
                 self.coordination = None;
             }
         }
@@ -339,7 +356,7 @@ impl Record {
 
     /// Doubts members that missed several announcements, and forgets those that missed many.
     fn doubt_the_silent(&mut self, context: &mut Context<'_>) {
-        let refresh = context.config.refresh_for(self.wanters(), true);
+        let refresh = context.config.refresh_for(self.wanters, true);
         let held = context.config.refresh_held;
         let missed = |peer: &Participant, announcements: u32| {
             let interval = if peer.wants { refresh } else { held };
@@ -378,6 +395,7 @@ impl Record {
         self.failed = Some((context.now + context.config.failure_freshness(failure), failure));
         self.coordination = None;
         let digest = self.digest;
+        self.wanters = 0;
         self.participants.retain(|&member, peer| {
             if peer.wants {
                 refuse(context.outbox, member, digest, failure);

@@ -84,15 +84,22 @@ impl Announcer {
         self.homes.rank_of(member).is_some()
     }
 
-    /// It is time to announce: to whom, and when the next time is.
-    pub(super) fn announce(&mut self, now: Time, wants: bool, config: &SwarmConfig) -> (Vec<Recipient>, Time) {
+    /// It is time to announce: to whom, and when the next time is. `members` is the size of the cluster.
+    pub(super) fn announce(
+        &mut self,
+        now: Time,
+        wants: bool,
+        members: usize,
+        config: &SwarmConfig,
+    ) -> (Vec<Recipient>, Time) {
         if self.unanswered >= UNANSWERED_MAX {
             self.turn_to_next();
         }
         self.unanswered += 1;
         let mut recipients = vec![Recipient { home: self.acting(), takeover: self.takeover && wants }];
         recipients.extend(self.other_recipients(now, wants, config));
-        let wait = if self.unanswered > 1 { config.announce_timeout } else { self.refresh };
+        let patience = config.announce_patience(members);
+        let wait = if self.unanswered > 1 { patience } else { self.refresh.max(patience) };
         (recipients, now + wait)
     }
 
@@ -191,7 +198,7 @@ mod tests {
         let first = announcer.acting();
         let mut acting = Vec::new();
         for step in 0..8 {
-            announcer.announce(Time::from_micros(step), true, &config);
+            announcer.announce(Time::from_micros(step), true, 10, &config);
             acting.push(announcer.acting());
         }
         assert_eq!(acting[0], first);
@@ -205,7 +212,7 @@ mod tests {
         let (mut announcer, config) = announcer();
         let first = announcer.acting();
         assert!(announcer.handle_lost(first));
-        assert!(announcer.announce(Time::ZERO, true, &config).0[0].takeover);
+        assert!(announcer.announce(Time::ZERO, true, 10, &config).0[0].takeover);
         assert_ne!(announcer.acting(), first);
         announcer.handle_answer(Time::ZERO, first, true, config.announce_timeout, true);
         assert_eq!(announcer.acting(), first);
@@ -216,12 +223,12 @@ mod tests {
     fn a_question_leaves_the_interval_as_it_is() {
         let (mut announcer, config) = announcer();
         let (home, rare) = (announcer.acting(), Duration::from_secs(8));
-        announcer.announce(Time::ZERO, true, &config);
+        announcer.announce(Time::ZERO, true, 10, &config);
         assert_eq!(announcer.handle_answer(Time::ZERO, home, true, rare, true), Some(Time::ZERO + rare));
         let asked = Time::ZERO + Duration::from_secs(1);
         assert_eq!(announcer.handle_answer(asked, home, true, Duration::ZERO, true), Some(asked));
         assert_eq!(
-            announcer.announce(asked, true, &config).1,
+            announcer.announce(asked, true, 10, &config).1,
             asked + rare,
             "the home has as long to answer as before"
         );
@@ -231,9 +238,9 @@ mod tests {
     fn a_home_that_does_not_coordinate_is_asked_to() {
         let (mut announcer, config) = announcer();
         for _ in 0..IDLE_ANSWERS_MAX {
-            assert!(!announcer.announce(Time::ZERO, true, &config).0[0].takeover);
+            assert!(!announcer.announce(Time::ZERO, true, 10, &config).0[0].takeover);
             announcer.handle_answer(Time::ZERO, announcer.acting(), false, config.announce_timeout, true);
         }
-        assert!(announcer.announce(Time::ZERO, true, &config).0[0].takeover);
+        assert!(announcer.announce(Time::ZERO, true, 10, &config).0[0].takeover);
     }
 }

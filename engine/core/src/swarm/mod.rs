@@ -343,7 +343,7 @@ impl Swarm {
         let leases = self.holding.spans(digest);
         let Some(blob) = self.blobs.get_mut(digest) else { return };
         let wants = blob.is_wanted();
-        let (recipients, next) = blob.announcer.announce(around.now, wants, &self.config);
+        let (recipients, next) = blob.announcer.announce(around.now, wants, around.members.count(), &self.config);
         let lately = self.config.hello_interval;
         let parted = blob.parted.iter().filter(|&&(_, at)| around.now.since(at) < lately).map(|&(peer, _)| peer);
         let silent = blob.neighbours.keys().copied();

@@ -20,6 +20,9 @@ use crate::{
 /// A holder that has shown no rate gets a run of this part of the usual time.
 const UNKNOWN_SHARE: u32 = 4;
 
+/// One that gets less than this part of what the fastest gets is slow.
+const SLOW_SHARE: f64 = 3.0;
+
 impl Coordination {
     /// Gives out leases while the limit, the work and the wanters allow.
     pub(in crate::injection) fn grant(&mut self, context: &mut Context<'_>, participants: &Participants) {
@@ -76,9 +79,15 @@ impl Coordination {
     fn choose_holder(&self, context: &mut Context<'_>, participants: &Participants) -> Option<MemberId> {
         let best = participants.values().filter_map(|peer| peer.rate).fold(0.0, f64::max);
         let most = participants.values().filter(|peer| peer.wants).map(|peer| peer.have.count()).max().unwrap_or(0);
-        // Slow from the upstream may be chance; behind in pieces may be a late comer.
-        let is_slow =
-            |peer: &Participant| peer.rate.is_some_and(|rate| rate < best / 2.0) && peer.have.count() < most / 2;
+        let now = context.now;
+        let progress = |peer: &Participant| peer.progress(now);
+        let fastest = participants.values().filter(|peer| peer.wants).filter_map(progress).fold(0.0, f64::max);
+        // Slow from the upstream may be chance; behind in pieces may be a late comer. Whoever gets less of everything has a
+        // slow link, though it may not have shown its rate from the upstream: the last pieces would wait for it.
+        let is_slow = |peer: &Participant| match peer.rate {
+            Some(rate) => rate < best / 2.0 && peer.have.count() < most / 2,
+            None => peer.progress(now).is_some_and(|progress| progress < fastest / SLOW_SHARE),
+        };
         let at_work = |member| self.leases.values().filter(|lease| lease.holder == member).count();
         participants
             .iter()
@@ -145,7 +154,7 @@ impl Coordination {
         let slowest = self
             .leases
             .iter()
-            .filter(|(_, lease)| lease.holder != helper && !lease.is_hedge)
+            .filter(|(_, lease)| lease.holder != helper && !lease.is_hedge && self.is_needed(lease))
             .max_by(|(_, a), (_, b)| left_s(a).total_cmp(&left_s(b)))
             .map(|(&id, lease)| (id, lease.holder, lease.next, lease.end, left_s(lease)));
         let Some((id, holder, next, end, left)) = slowest else { return };
@@ -162,6 +171,11 @@ impl Coordination {
         } else {
             self.hedge(context, helper, next);
         }
+    }
+
+    /// Whether some of its pieces are nowhere yet: others may have repeated them.
+    fn is_needed(&self, lease: &Lease) -> bool {
+        (lease.next..lease.end).any(|piece| !self.available.has(PieceIndex(piece)))
     }
 
     /// Repeats one piece, for at most 2 % of the pieces.
