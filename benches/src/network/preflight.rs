@@ -17,7 +17,12 @@ const PROGRAMS: &[(&str, &str)] = &[("ip", "iproute2"), ("tc", "iproute2")];
 
 /// What is tried within the throw-away namespace: what it is called, the program, its command, what helps.
 const TRIALS: &[(&str, &str, &str, &str)] = &[
-    ("a veth pair", "ip", "link add trial type veth peer name peer", "The kernel needs CONFIG_VETH"),
+    (
+        "a veth pair",
+        "ip",
+        "link add trial type veth peer name peer",
+        "The kernel needs CONFIG_VETH, a container the right CAP_NET_ADMIN",
+    ),
     ("a bridge", "ip", "link add switch type bridge stp_state 0", "The kernel needs CONFIG_BRIDGE"),
 ];
 
