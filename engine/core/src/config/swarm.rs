@@ -55,8 +55,8 @@ pub struct SwarmConfig {
     /// Time that a home has to answer an announcement, in a cluster of up to a thousand members; in proportion more in a
     /// larger one, where all may announce themselves at once.
     pub announce_timeout: Duration,
-    /// How often a holder tells the home that its leases are alive, where neither pieces nor announcements do: in a large
-    /// swarm announcements are further apart than a home waits. Well below [`lease_silence`].
+    /// How often a holder tells the home that its leases are alive, besides its announcements: those of a large swarm are
+    /// further apart than a home waits. Well below [`lease_silence`].
     ///
     /// [`lease_silence`]: super::InjectionConfig::lease_silence
     pub lease_keepalive: Duration,

@@ -20,8 +20,8 @@ use crate::{
 /// A holder that has shown no rate gets a run of this part of the usual time.
 const UNKNOWN_SHARE: u32 = 4;
 
-/// One that gets less than this part of what the fastest gets is slow.
-const SLOW_SHARE: f64 = 3.0;
+/// One that gets less than this share of what the fastest gets is slow.
+const SLOW_SHARE: f64 = 1.0 / 3.0;
 
 impl Coordination {
     /// Gives out leases while the limit, the work and the wanters allow.
@@ -80,13 +80,13 @@ impl Coordination {
         let best = participants.values().filter_map(|peer| peer.rate).fold(0.0, f64::max);
         let most = participants.values().filter(|peer| peer.wants).map(|peer| peer.have.count()).max().unwrap_or(0);
         let now = context.now;
-        let progress = |peer: &Participant| peer.progress(now);
-        let fastest = participants.values().filter(|peer| peer.wants).filter_map(progress).fold(0.0, f64::max);
+        let progresses = participants.values().filter(|peer| peer.wants).filter_map(|peer| peer.progress(now));
+        let fastest = progresses.fold(0.0, f64::max);
         // Slow from the upstream may be chance; behind in pieces may be a late comer. Whoever gets less of everything has a
         // slow link, though it may not have shown its rate from the upstream: the last pieces would wait for it.
         let is_slow = |peer: &Participant| match peer.rate {
             Some(rate) => rate < best / 2.0 && peer.have.count() < most / 2,
-            None => peer.progress(now).is_some_and(|progress| progress < fastest / SLOW_SHARE),
+            None => peer.progress(now).is_some_and(|progress| progress < fastest * SLOW_SHARE),
         };
         let at_work = |member| self.leases.values().filter(|lease| lease.holder == member).count();
         participants
