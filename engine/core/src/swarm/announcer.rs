@@ -19,7 +19,10 @@ pub(super) struct Announcer {
     own: MemberId,
     homes: Homes,
     rank: usize,
+    /// Announcements in a row that the acting home has not answered in the time it has, the last one included.
     unanswered: u32,
+    /// When the last of them was sent.
+    unanswered_at: Time,
     refresh: Duration,
     takeover: bool,
     idle_answers: u32,
@@ -41,6 +44,7 @@ impl Announcer {
             homes,
             rank: 0,
             unanswered: 0,
+            unanswered_at: Time::ZERO,
             refresh: config.announce_timeout,
             takeover: false,
             idle_answers: 0,
@@ -92,15 +96,19 @@ impl Announcer {
         members: usize,
         config: &SwarmConfig,
     ) -> (Vec<Recipient>, Time) {
-        if self.unanswered >= UNANSWERED_MAX {
-            self.turn_to_next();
+        let patience = config.announce_patience(members);
+        // One that is sent for another reason while the last has not had its time says nothing about the home.
+        if self.unanswered == 0 || now.since(self.unanswered_at) >= patience {
+            if self.unanswered >= UNANSWERED_MAX {
+                self.turn_to_next();
+            }
+            self.unanswered += 1;
+            self.unanswered_at = now;
         }
-        self.unanswered += 1;
         let mut recipients = vec![Recipient { home: self.acting(), takeover: self.takeover && wants }];
         recipients.extend(self.other_recipients(now, wants, config));
-        let patience = config.announce_patience(members);
         let wait = if self.unanswered > 1 { patience } else { self.refresh.max(patience) };
-        (recipients, now + wait)
+        (recipients, self.unanswered_at + wait)
     }
 
     /// Homes besides the acting one that are due: all now and then, better ones more often, and all each time while the
@@ -198,13 +206,28 @@ mod tests {
         let first = announcer.acting();
         let mut acting = Vec::new();
         for step in 0..8 {
-            announcer.announce(Time::from_micros(step), true, 10, &config);
+            let now = Time::ZERO + config.announce_patience(10) * step;
+            announcer.announce(now, true, 10, &config);
             acting.push(announcer.acting());
         }
         assert_eq!(acting[0], first);
         assert_eq!(acting[7], OWN);
         acting.dedup();
         assert_eq!(acting.len(), 4, "each home, then oneself");
+    }
+
+    #[test]
+    fn announcements_in_quick_succession_are_one_that_waits_for_an_answer() {
+        let (mut announcer, config) = announcer();
+        let first = announcer.acting();
+        for step in 0..10 {
+            announcer.announce(Time::from_micros(step), true, 10, &config);
+        }
+        assert_eq!(announcer.acting(), first, "the home has not had time to answer");
+        let patience = config.announce_patience(10);
+        announcer.announce(Time::ZERO + patience, true, 10, &config);
+        announcer.announce(Time::ZERO + patience * 2, true, 10, &config);
+        assert_ne!(announcer.acting(), first, "it has had its time twice");
     }
 
     #[test]

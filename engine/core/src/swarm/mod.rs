@@ -3,6 +3,7 @@
 //! Bounds: blobs by what the driver wants and holds, neighbours by [`SwarmConfig::neighbours_max`], requests by
 //! [`SwarmConfig::requests_limit`], uploads by [`SwarmConfig::uploads_limit`] and backlog.
 
+mod announcements;
 mod announcer;
 mod blob;
 mod choice;
@@ -18,11 +19,10 @@ mod uploads;
 use std::collections::{BTreeMap, BTreeSet};
 
 use shoal_wire::{
-    control::{Announcement, ControlMessage, UpstreamFailure},
+    control::{ControlMessage, UpstreamFailure},
     digest::Digest,
     geometry::{Geometry, PieceIndex},
     ids::MemberId,
-    limits::PEERS_PER_ANSWER,
     piece_map::PieceMap,
     transfer::Urgency,
 };
@@ -335,36 +335,5 @@ impl Swarm {
 
     pub(crate) fn next_timeout(&self) -> Option<Time> {
         self.timers.next().into_iter().chain(self.requests_at).min()
-    }
-
-    /// Tells the homes what this node has, and greets neighbours that are due.
-    fn announce(&mut self, around: &mut Surroundings<'_>, digest: &Digest) {
-        self.greet_neighbours(around, digest);
-        let leases = self.holding.spans(digest);
-        let Some(blob) = self.blobs.get_mut(digest) else { return };
-        let wants = blob.is_wanted();
-        let (recipients, next) = blob.announcer.announce(around.now, wants, around.members.count(), &self.config);
-        let lately = self.config.hello_interval;
-        let parted = blob.parted.iter().filter(|&&(_, at)| around.now.since(at) < lately).map(|&(peer, _)| peer);
-        let silent = blob.neighbours.keys().copied();
-        let silent = silent.filter(|&id| self.peers.failed_within(around.now, id, lately));
-        // What they have is of no use here, so that it must come from the upstream again.
-        let unproven = blob.neighbours.iter().filter(|(_, neighbour)| !blob.is_source(neighbour)).map(|(&id, _)| id);
-        let unreachable: Vec<_> = parted.chain(silent).chain(unproven).take(PEERS_PER_ANSWER).collect();
-        let announcement = Announcement {
-            digest: *digest,
-            size: blob.geometry.size(),
-            have: blob.have.clone(),
-            wants,
-            can_lease: blob.can_lease && wants,
-            takeover: false,
-            leases,
-            unreachable,
-        };
-        for recipient in recipients {
-            let announcement = Announcement { takeover: recipient.takeover, ..announcement.clone() };
-            around.outbox.send(recipient.home, ControlMessage::Announce(announcement));
-        }
-        self.timers.set(Timer::Announce(*digest), next);
     }
 }

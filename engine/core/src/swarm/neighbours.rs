@@ -53,12 +53,12 @@ impl Swarm {
         if let Some(next) = blob.announcer.handle_answer(around.now, from, coordinates, refresh, wants) {
             self.timers.set(Timer::Announce(*digest), next);
         }
-        if refresh.is_zero() {
-            // Whichever home asks.
-            self.timers.set(Timer::Announce(*digest), around.now);
+        let is_acting = blob.announcer.acting() == from;
+        if refresh.is_zero() && !is_acting {
+            return self.announce_to(around, digest, from);
         }
         if wants {
-            if blob.announcer.acting() == from && !refresh.is_zero() {
+            if is_acting && !refresh.is_zero() {
                 blob.crossing.set_gateways(gateways, around.outbox.own());
             }
             self.meet(around, digest, &peers);
