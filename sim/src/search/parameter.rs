@@ -151,6 +151,7 @@ const PARAMETERS: &[Parameter] = table! {
         neighbours_max Count 1, 512;
         requests_far_max Count 1, 64;
         gateway_patience_min Time 10 * MS, 60 * S;
+        gateway_patience_max Time 10 * MS, 600 * S;
         window_pieces Count 1, 4096;
         have_interval Time MS, 2 * S;
         hello_interval Time 100 * MS, 60 * S;

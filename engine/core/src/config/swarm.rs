@@ -27,6 +27,8 @@ pub struct SwarmConfig {
     pub requests_far_max: usize,
     /// Time that a zone's gateway has to bring in a piece before the next one may; also eight times what a piece takes.
     pub gateway_patience_min: Duration,
+    /// The longest that it has, whatever pieces took of late: one that hung says little about the next.
+    pub gateway_patience_max: Duration,
     /// Neighbours that it accepts in each swarm.
     pub neighbours_max: usize,
     /// Pieces after the contiguous prefix among which the rarest is chosen.
@@ -78,6 +80,7 @@ impl Default for SwarmConfig {
             neighbours_far: 12,
             requests_far_max: 2,
             gateway_patience_min: Duration::from_secs(1),
+            gateway_patience_max: Duration::from_secs(10),
             neighbours_max: 40,
             window_pieces: 32,
             have_interval: Duration::from_millis(20),

@@ -38,6 +38,8 @@ pub(super) struct Participant {
     pub(super) doubted: bool,
     /// Since when an answer to this home's question is awaited.
     pub(super) questioned_at: Option<Time>,
+    /// When it was last asked, whether it answered or not.
+    last_question: Option<Time>,
     /// Who says, again and again, that it does not deliver, although it answers this home.
     dispute: Option<Dispute>,
     /// Whether that has lasted: what it has is not counted on.
@@ -61,6 +63,7 @@ impl Participant {
             asks_takeover: None,
             doubted: false,
             questioned_at: None,
+            last_question: None,
             dispute: None,
             disputed: false,
             injected: 0,
@@ -80,6 +83,17 @@ impl Participant {
         self.doubted = false;
         self.questioned_at = None;
         lost
+    }
+
+    /// Whether it is to be asked if it is there, not again before `interval` is over: two members that complain about each
+    /// other, and answer, would have each other asked without a pause.
+    pub(super) fn should_be_asked(&mut self, now: Time, interval: Duration) -> bool {
+        let is_asked = self.questioned_at.is_some() || self.last_question.is_some_and(|at| now.since(at) < interval);
+        if !is_asked {
+            self.questioned_at = Some(now);
+            self.last_question = Some(now);
+        }
+        !is_asked
     }
 
     /// Whether what it has can be counted on.

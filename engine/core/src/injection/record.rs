@@ -253,10 +253,11 @@ impl Record {
 
     /// Somebody could not reach `member`: it is asked to announce itself, and doubted where it does not.
     pub(super) fn question(&mut self, context: &mut Context<'_>, member: MemberId) {
-        let Some(participant) = self.participants.get_mut(&member).filter(|peer| peer.questioned_at.is_none()) else {
+        let interval = context.config.question_patience;
+        let participant = self.participants.get_mut(&member);
+        if !participant.is_some_and(|peer| peer.should_be_asked(context.now, interval)) {
             return;
-        };
-        participant.questioned_at = Some(context.now);
+        }
         let coordinates = self.coordination.is_some();
         let question = ControlMessage::Peers {
             digest: self.digest,

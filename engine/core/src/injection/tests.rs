@@ -271,3 +271,31 @@ fn an_upstream_that_stands_still_is_not_asked_for_every_piece_at_once() {
     assert!(open.len() > config.leases_start as usize, "late ones do not keep others from working");
     assert!(open.len() <= most, "{} leases", open.len());
 }
+
+#[test]
+fn two_that_complain_about_each_other_are_asked_once_in_a_while() {
+    let (mut injection, mut outbox) = bench();
+    let roster = alone();
+    let alive = AliveSet::all(&roster, OWN);
+    let complain = |injection: &mut Injection, outbox: &mut Outbox, at, from, about| {
+        let announcement = Announcement { unreachable: vec![about], ..announcement(digest(0)) };
+        injection.handle_announce(Time::from_micros(at), outbox, from, &announcement, alive.with(&roster));
+        let is_question = |message: &ControlMessage| matches!(message, ControlMessage::Peers { refresh_ms: 0, .. });
+        sent(outbox).into_iter().filter(|(_, message)| is_question(message)).map(|(to, _)| to).collect::<Vec<_>>()
+    };
+    // Each answers its question at once, with its complaint about the other.
+    let mut questions = complain(&mut injection, &mut outbox, 0, member(1), member(2));
+    questions.extend(complain(&mut injection, &mut outbox, 1, member(2), member(1)));
+    let mut asked = 0;
+    let mut at = 2;
+    while let Some(to) = questions.pop() {
+        asked += 1;
+        assert!(asked <= 2, "each is asked once within the time that it has to answer");
+        let other = if to == member(1) { member(2) } else { member(1) };
+        questions.extend(complain(&mut injection, &mut outbox, at, to, other));
+        at += 1;
+    }
+    assert!(asked > 0, "a complaint leads to a question");
+    let later = u64::try_from(InjectionConfig::default().question_patience.as_micros()).expect("it is short") + at;
+    assert_eq!(complain(&mut injection, &mut outbox, later, member(1), member(2)), [member(2)]);
+}

@@ -1,5 +1,7 @@
 //! Announcements: what this node has of a blob, told to the blob's homes.
 
+use std::collections::BTreeSet;
+
 use shoal_wire::{
     control::{Announcement, ControlMessage},
     digest::Digest,
@@ -7,7 +9,8 @@ use shoal_wire::{
     limits::PEERS_PER_ANSWER,
 };
 
-use super::{Surroundings, Swarm, Timer};
+use super::{Surroundings, Swarm, Timer, blob::Neighbour};
+use crate::time::Time;
 
 impl Swarm {
     /// Tells the homes what this node has, and greets neighbours that are due.
@@ -25,21 +28,16 @@ impl Swarm {
     }
 
     /// A home other than the acting one asks whether this node is there.
-    pub(super) fn announce_to(&self, around: &mut Surroundings<'_>, digest: &Digest, home: MemberId) {
+    pub(super) fn announce_to(&mut self, around: &mut Surroundings<'_>, digest: &Digest, home: MemberId) {
         if let Some(announcement) = self.announcement(around, digest) {
             around.outbox.send(home, ControlMessage::Announce(announcement));
         }
     }
 
-    fn announcement(&self, around: &Surroundings<'_>, digest: &Digest) -> Option<Announcement> {
+    fn announcement(&mut self, around: &Surroundings<'_>, digest: &Digest) -> Option<Announcement> {
+        let unreachable = self.complaints(around.now, digest)?;
         let blob = self.blobs.get(digest)?;
         let wants = blob.is_wanted();
-        let lately = self.config.hello_interval;
-        let parted = blob.parted.iter().filter(|&&(_, at)| around.now.since(at) < lately).map(|&(peer, _)| peer);
-        let silent = blob.neighbours.keys().copied();
-        let silent = silent.filter(|&id| self.peers.failed_within(around.now, id, lately));
-        // What they have is of no use here, so that it must come from the upstream again.
-        let unproven = blob.neighbours.iter().filter(|(_, neighbour)| !blob.is_source(neighbour)).map(|(&id, _)| id);
         Some(Announcement {
             digest: *digest,
             size: blob.geometry.size(),
@@ -48,7 +46,25 @@ impl Swarm {
             can_lease: blob.can_lease && wants,
             takeover: false,
             leases: self.holding.spans(digest),
-            unreachable: parted.chain(silent).chain(unproven).take(PEERS_PER_ANSWER).collect(),
+            unreachable,
         })
+    }
+
+    /// Members from which this node gets nothing. Where there are more than one announcement names, others are named each
+    /// time: a piece that only one of them has would otherwise never be brought in again.
+    fn complaints(&mut self, now: Time, digest: &Digest) -> Option<Vec<MemberId>> {
+        let blob = self.blobs.get(digest)?;
+        let lately = self.config.hello_interval;
+        let parted = blob.parted.iter().filter(|&&(_, at)| now.since(at) < lately).map(|&(peer, _)| peer);
+        let silent = blob.neighbours.keys().copied().filter(|&id| self.peers.failed_within(now, id, lately));
+        // What they have is of no use here, so that it must come from the upstream again.
+        let is_unproven = |neighbour: &Neighbour| !blob.is_source(neighbour) && blob.lacks_what_is_in(&neighbour.have);
+        let unproven = blob.neighbours.iter().filter(|(_, neighbour)| is_unproven(neighbour)).map(|(&id, _)| id);
+        let members: BTreeSet<_> = parted.chain(silent).chain(unproven).collect();
+        let members: Vec<_> = members.into_iter().collect();
+        if members.len() <= PEERS_PER_ANSWER {
+            return Some(members);
+        }
+        Some(self.random.sample(&members, PEERS_PER_ANSWER))
     }
 }

@@ -151,6 +151,10 @@ impl<'a> Chooser<'a> {
     }
 
     fn may_fetch(&self, blob: &Blob, piece: PieceIndex) -> bool {
+        if blob.is_careful {
+            // What a gateway brings in is of no use here before that has everything.
+            return true;
+        }
         let is_at_work = |gateway: MemberId| {
             let lives = self.peers.get(gateway).is_none_or(|peer| !peer.is_resting(self.now));
             let heard = blob.neighbours.get(&gateway).map(|neighbour| neighbour.heard_at);
