@@ -85,9 +85,9 @@ impl Participant {
         lost
     }
 
-    /// Whether it is to be asked if it is there, not again before `interval` is over: two members that complain about each
-    /// other, and answer, would have each other asked without a pause.
-    pub(super) fn should_be_asked(&mut self, now: Time, interval: Duration) -> bool {
+    /// Notes that it is being asked whether it is there. Says `false` where it was asked less than `interval` ago: two members
+    /// that complain about each other, and answer, would have each other asked without a pause.
+    pub(super) fn start_question(&mut self, now: Time, interval: Duration) -> bool {
         let is_asked = self.questioned_at.is_some() || self.last_question.is_some_and(|at| now.since(at) < interval);
         if !is_asked {
             self.questioned_at = Some(now);

@@ -255,7 +255,7 @@ impl Record {
     pub(super) fn question(&mut self, context: &mut Context<'_>, member: MemberId) {
         let interval = context.config.question_patience;
         let participant = self.participants.get_mut(&member);
-        if !participant.is_some_and(|peer| peer.should_be_asked(context.now, interval)) {
+        if !participant.is_some_and(|peer| peer.start_question(context.now, interval)) {
             return;
         }
         let coordinates = self.coordination.is_some();
