@@ -58,7 +58,8 @@ impl Swarm {
         let parted = blob.parted.iter().filter(|&&(_, at)| now.since(at) < lately).map(|&(peer, _)| peer);
         let silent = blob.neighbours.keys().copied().filter(|&id| self.peers.failed_within(now, id, lately));
         // What they have is of no use here, so that it must come from the upstream again.
-        let is_unproven = |neighbour: &Neighbour| !blob.is_source(neighbour) && blob.lacks_what_is_in(&neighbour.have);
+        let is_unproven =
+            |neighbour: &Neighbour| !blob.is_source(neighbour) && neighbour.have.intersects_missing(&blob.have);
         let unproven = blob.neighbours.iter().filter(|(_, neighbour)| is_unproven(neighbour)).map(|(&id, _)| id);
         let members: BTreeSet<_> = parted.chain(silent).chain(unproven).collect();
         let members: Vec<_> = members.into_iter().collect();

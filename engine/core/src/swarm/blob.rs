@@ -169,11 +169,6 @@ impl Blob {
         self.offered.words().iter().enumerate().any(|(word, offered)| offered & self.missing(word) != 0)
     }
 
-    /// Whether a piece of `have` is missing here.
-    pub(super) fn lacks_what_is_in(&self, have: &PieceMap) -> bool {
-        have.words().iter().zip(self.have.words()).any(|(theirs, own)| theirs & !own != 0)
-    }
-
     /// Whether pieces may be taken from a neighbour.
     pub(super) fn is_source(&self, neighbour: &Neighbour) -> bool {
         !self.is_careful || !neighbour.wants && neighbour.have.is_full()
