@@ -78,6 +78,8 @@ pub(crate) struct Swarm {
     /// When to look for stalled transfers, and for requests to make. It moves with nearly every input, so it is not
     /// among the timers.
     requests_at: Option<Time>,
+    /// Whether a request was late at the last look and could not be made of a second peer: any change may bring one.
+    is_request_late: bool,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -103,6 +105,7 @@ impl Swarm {
             tainted: BTreeSet::new(),
             timers: Timers::default(),
             requests_at: None,
+            is_request_late: false,
         }
     }
 

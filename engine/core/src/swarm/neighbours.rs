@@ -155,7 +155,10 @@ impl Swarm {
         self.peers.get_mut(from).note_load(load);
         if let Some(blob) = self.blobs.get_mut(digest) {
             blob.extend_neighbour(around.now, from, pieces);
-            self.make_requests(around);
+            // Such news are most of all messages, and most come while as many requests are made as may be.
+            if self.may_make_requests(around.now) {
+                self.make_requests(around);
+            }
         }
     }
 

@@ -34,6 +34,12 @@ impl Swarm {
         self.plan_requests(around.now);
     }
 
+    /// Whether there is room for a request, or one that is late and may be made of a second peer.
+    pub(super) fn may_make_requests(&self, now: Time) -> bool {
+        let is_due = self.requests_at.is_some_and(|at| at <= now);
+        is_due || self.is_request_late || self.transfers.len() < self.requests_max()
+    }
+
     /// Requests at once. What this node fetches from the upstream takes their place: it comes in over the same link, and
     /// would get less of it the more peers send at the same time, while the upstream idles.
     fn requests_max(&self) -> usize {
@@ -240,13 +246,16 @@ impl Swarm {
     fn plan_requests(&mut self, now: Time) {
         let idle = self.transfers.len() < self.requests_max();
         let stalls = self.transfers.iter().map(|(_, transfer)| self.transfers.stalls_at(transfer, &self.config));
-        let hedges = self
+        let hedges: SmallVec<[Time; 32]> = self
             .transfers
             .iter()
             .filter_map(|(_, transfer)| self.hedges_at(transfer, idle).map(|at| (at, transfer)))
-            // One that is late already found no second source; it is looked at again when something changes.
-            .filter(|(at, transfer)| *at > now && !self.transfers.is_repeated(transfer))
-            .map(|(at, _)| at);
+            .filter(|(_, transfer)| !self.transfers.is_repeated(transfer))
+            .map(|(at, _)| at)
+            .collect();
+        // One that is late already found no second source; it is looked at again when something changes.
+        self.is_request_late = hedges.iter().any(|&at| at <= now);
+        let hedges = hedges.into_iter().filter(|&at| at > now);
         let wants = idle && self.blobs.values().any(Blob::is_wanted);
         let returns = if wants { self.peers.next_return(now) } else { None };
         // A gateway's time is up at some moment: looked at again a few times within it.
