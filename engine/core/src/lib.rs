@@ -11,6 +11,7 @@ pub mod event;
 pub mod membership;
 pub mod node;
 pub mod rng;
+mod sorted_map;
 pub mod time;
 pub mod units;
 

@@ -52,7 +52,7 @@ pub(super) struct Member {
     pub(super) is_watched: bool,
     /// Whether it has asked the upstream before.
     pub(super) knows_upstream: bool,
-    /// Peers with a greater number, ascending, and the number of the pair.
+    /// Peers that it has had something to do with, ascending, and the number of each pair.
     pub(super) pairs: Vec<(u32, u32)>,
     /// Pieces that it has asked for; a few.
     pub(super) transfers: Vec<Transfer>,

@@ -13,13 +13,16 @@ use crate::{
 
 /// Two nodes that have had something to do with each other.
 #[derive(Clone, Debug)]
+#[repr(C)] // What every message looks at lies together.
 pub(super) struct Pair {
-    pub(super) low: u32,
-    pub(super) high: u32,
     /// From when on the connection carries messages; never where there is none.
     ready_at: Nanos,
+    /// From the low to the high node, and back: messages come in order, none before this.
+    last_arrivals: [Nanos; 2],
     /// Whether the low node tries to reach the high one in vain, and the other way round.
     is_dialling: [bool; 2],
+    pub(super) low: u32,
+    pub(super) high: u32,
     /// From the low to the high node, and back.
     pub(super) directions: [Direction; 2],
 }
@@ -38,8 +41,6 @@ pub(super) enum Ended {
 /// One direction of a connection.
 #[derive(Clone, Debug)]
 pub(super) struct Direction {
-    /// Messages come in order: none before this.
-    last_arrival: Nanos,
     /// Pieces to send, of which the first is on its way.
     pub(super) queue: VecDeque<UploadId>,
     pub(super) flow: Option<FlowId>,
@@ -52,7 +53,6 @@ pub(super) struct Direction {
 impl Direction {
     fn new() -> Self {
         Self {
-            last_arrival: Nanos::ZERO,
             queue: VecDeque::new(),
             flow: None,
             cap: 0.0,
@@ -63,6 +63,12 @@ impl Direction {
 }
 
 impl Pair {
+    fn new(low: u32, high: u32) -> Self {
+        let directions = [Direction::new(), Direction::new()];
+        let last_arrivals = [Nanos::ZERO; 2];
+        Self { ready_at: Nanos::NEVER, last_arrivals, is_dialling: [false; 2], low, high, directions }
+    }
+
     /// Sender and receiver of a direction.
     pub(super) fn ends(&self, direction: u8) -> (u32, u32) {
         if direction == 0 { (self.low, self.high) } else { (self.high, self.low) }
@@ -72,19 +78,24 @@ impl Pair {
 impl World {
     /// The pair of two nodes, and the direction from `from` to `to`.
     pub(super) fn pair(&mut self, from: u32, to: u32) -> (u32, u8) {
-        let (low, high) = (from.min(to), from.max(to));
-        let known = &mut self.members[low as usize].pairs;
         let direction = u8::from(from > to);
-        match known.binary_search_by_key(&high, |(peer, _)| *peer) {
+        let known = &self.members[from as usize].pairs;
+        match known.binary_search_by_key(&to, |(peer, _)| *peer) {
             Ok(place) => (known[place].1, direction),
-            Err(place) => {
-                let number = u32::try_from(self.pairs.len()).expect("pairs fit into memory");
-                known.insert(place, (high, number));
-                let directions = [Direction::new(), Direction::new()];
-                self.pairs.push(Pair { low, high, ready_at: Nanos::NEVER, is_dialling: [false; 2], directions });
-                (number, direction)
-            }
+            Err(_) => (self.add_pair(from, to), direction),
         }
+    }
+
+    /// Both ends know the pair, so that who tells all of its peers something looks in one place.
+    fn add_pair(&mut self, from: u32, to: u32) -> u32 {
+        let number = u32::try_from(self.pairs.len()).expect("pairs fit into memory");
+        for (node, peer) in [(from, to), (to, from)] {
+            let known = &mut self.members[node as usize].pairs;
+            let place = known.partition_point(|(other, _)| *other < peer);
+            known.insert(place, (peer, number));
+        }
+        self.pairs.push(Pair::new(from.min(to), from.max(to)));
+        number
     }
 
     pub(super) fn direction(&mut self, pair: u32, direction: u8) -> &mut Direction {
@@ -105,9 +116,9 @@ impl World {
         }
         let departs = self.ready_at(pair).max(self.now);
         let at = departs + self.one_way(from, to, bytes);
-        let entry = self.direction(pair, direction);
-        entry.last_arrival = at.max(entry.last_arrival);
-        Some(entry.last_arrival)
+        let last = &mut self.pairs[pair as usize].last_arrivals[usize::from(direction)];
+        *last = at.max(*last);
+        Some(*last)
     }
 
     /// Connects where there is no connection.

@@ -1,7 +1,5 @@
 //! One blob at a node that wants or holds it: what it has, what is on its way, and who else has what.
 
-use std::collections::BTreeMap;
-
 use shoal_wire::{
     control::Load,
     digest::Digest,
@@ -11,7 +9,7 @@ use shoal_wire::{
 };
 
 use super::{announcer::Announcer, crossing::Crossing};
-use crate::time::Time;
+use crate::{sorted_map::SortedMap, time::Time};
 
 /// A blob. Each of its pieces is missing, requested, leased or stored, and in one of these states only.
 #[derive(Debug)]
@@ -27,11 +25,9 @@ pub(super) struct Blob {
     pub(super) can_lease: bool,
     /// Pieces that a reader waits for.
     pub(super) demand: Vec<PieceIndex>,
-    pub(super) neighbours: BTreeMap<MemberId, Neighbour>,
+    pub(super) neighbours: SortedMap<MemberId, Neighbour>,
     /// How many neighbours have each piece.
-    availability: Vec<u16>,
-    /// How many of them are in this node's zone.
-    near_availability: Vec<u16>,
+    availability: Vec<Availability>,
     /// Pieces that any neighbour has.
     offered: PieceMap,
     pub(super) crossing: Crossing,
@@ -78,6 +74,30 @@ pub(super) struct Neighbour {
     pub(super) unanswered: u32,
 }
 
+/// How many neighbours have a piece.
+#[derive(Clone, Copy, Debug, Default)]
+struct Availability {
+    all: u16,
+    /// In this node's zone.
+    near: u16,
+}
+
+impl Availability {
+    /// One more has it; says whether it is the first.
+    fn count(&mut self, is_near: bool) -> bool {
+        self.all += 1;
+        self.near += u16::from(is_near);
+        self.all == 1
+    }
+
+    /// One that had it is gone; says whether it was the last.
+    fn discount(&mut self, is_near: bool) -> bool {
+        self.all -= 1;
+        self.near -= u16::from(is_near);
+        self.all == 0
+    }
+}
+
 impl Neighbour {
     pub(super) fn new(pieces: u32, is_near: bool) -> Self {
         let have = PieceMap::empty(pieces);
@@ -103,9 +123,8 @@ impl Blob {
             have,
             can_lease,
             demand: Vec::new(),
-            neighbours: BTreeMap::new(),
-            availability: vec![0; pieces as usize],
-            near_availability: vec![0; pieces as usize],
+            neighbours: SortedMap::new(),
+            availability: vec![Availability::default(); pieces as usize],
             offered: PieceMap::empty(pieces),
             crossing: Crossing::default(),
             announcer,
@@ -133,30 +152,27 @@ impl Blob {
 
     /// How many neighbours have `piece`.
     pub(super) fn availability(&self, piece: PieceIndex) -> u16 {
-        self.availability.get(piece.0 as usize).copied().unwrap_or(0)
+        self.availability.get(piece.0 as usize).map_or(0, |availability| availability.all)
     }
 
     /// How many neighbours in this node's zone have `piece`.
     pub(super) fn near_availability(&self, piece: PieceIndex) -> u16 {
-        self.near_availability.get(piece.0 as usize).copied().unwrap_or(0)
+        self.availability.get(piece.0 as usize).map_or(0, |availability| availability.near)
     }
 
     fn count(&mut self, now: Time, piece: PieceIndex, is_near: bool) {
-        self.availability[piece.0 as usize] += 1;
-        self.offered.insert(piece);
-        if is_near {
-            self.near_availability[piece.0 as usize] += 1;
-        } else {
+        if self.availability[piece.0 as usize].count(is_near) {
+            self.offered.insert(piece);
+        }
+        if !is_near {
             self.crossing.note_far(now, piece);
         }
     }
 
     fn discount(&mut self, piece: PieceIndex, is_near: bool) {
-        self.availability[piece.0 as usize] -= 1;
-        if self.availability[piece.0 as usize] == 0 {
+        if self.availability[piece.0 as usize].discount(is_near) {
             self.offered.remove(piece);
         }
-        self.near_availability[piece.0 as usize] -= u16::from(is_near);
     }
 
     /// 64 pieces at once: which are missing here and not on their way.
@@ -236,11 +252,10 @@ impl Blob {
         let Some(neighbour) = self.neighbours.get_mut(&id) else { return };
         for piece in pieces.iter().take_while(|&piece| self.geometry.contains(piece)) {
             if neighbour.have.insert(piece) {
-                self.availability[piece.0 as usize] += 1;
-                self.offered.insert(piece);
-                if neighbour.is_near {
-                    self.near_availability[piece.0 as usize] += 1;
-                } else {
+                if self.availability[piece.0 as usize].count(neighbour.is_near) {
+                    self.offered.insert(piece);
+                }
+                if !neighbour.is_near {
                     self.crossing.note_far(now, piece);
                 }
             }

@@ -152,7 +152,7 @@ impl Swarm {
         pieces: &PieceRuns,
         load: Load,
     ) {
-        self.peers.get_mut(from).note_load(load);
+        self.peers.note_load(from, load);
         if let Some(blob) = self.blobs.get_mut(digest) {
             blob.extend_neighbour(around.now, from, pieces);
             // Such news are most of all messages, and most come while as many requests are made as may be.

@@ -70,13 +70,23 @@ pub(super) struct Peer {
 
 impl Peers {
     pub(super) fn get_mut(&mut self, id: MemberId) -> PeerMut<'_> {
-        let place = self.ids.binary_search(&id).unwrap_or_else(|place| {
+        let place = self.place(id);
+        PeerMut { peer: &mut self.known[place], free_at: &mut self.free_at[place] }
+    }
+
+    /// What it says of its load, which has nothing to do with when it may be asked.
+    pub(super) fn note_load(&mut self, id: MemberId, load: Load) {
+        let place = self.place(id);
+        self.known[place].note_load(load);
+    }
+
+    fn place(&mut self, id: MemberId) -> usize {
+        self.ids.binary_search(&id).unwrap_or_else(|place| {
             self.ids.insert(place, id);
             self.free_at.insert(place, Time::ZERO);
             self.known.insert(place, Peer::default());
             place
-        });
-        PeerMut { peer: &mut self.known[place], free_at: &mut self.free_at[place] }
+        })
     }
 
     /// It is back. Of one that is not known there is nothing to note: the whole cluster comes by here.
