@@ -52,13 +52,7 @@ pub(super) struct Direction {
 
 impl Direction {
     fn new() -> Self {
-        Self {
-            queue: VecDeque::new(),
-            flow: None,
-            cap: 0.0,
-            is_widening: false,
-            idle_since: Nanos::ZERO,
-        }
+        Self { queue: VecDeque::new(), flow: None, cap: 0.0, is_widening: false, idle_since: Nanos::ZERO }
     }
 }
 

@@ -114,6 +114,12 @@ impl SwarmConfig {
         self.announce_timeout.saturating_mul(thousands).min(ANNOUNCE_PATIENCE_MAX)
     }
 
+    /// Time that a gateway has to bring in a piece that takes `expected`: a transfer that hung, or a link that is slower than
+    /// it was, must not have the zone wait for minutes.
+    pub(crate) fn gateway_patience(&self, expected: Duration) -> Duration {
+        expected.saturating_mul(8).min(self.gateway_patience_max).max(self.gateway_patience_min)
+    }
+
     /// Most pieces that are ever requested at once, a repeated one not counted.
     pub fn requests_limit(&self) -> usize {
         self.requests_max * STRETCH_MAX
@@ -122,5 +128,20 @@ impl SwarmConfig {
     /// Most pieces that are ever sent at once.
     pub fn uploads_limit(&self) -> usize {
         self.upload_slots * STRETCH_MAX
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_gateway_has_a_few_times_what_a_piece_takes_and_never_long() {
+        let config = SwarmConfig::default();
+        let patience = |expected| config.gateway_patience(Duration::from_millis(expected));
+        assert_eq!(patience(0), config.gateway_patience_min, "nothing is known");
+        assert_eq!(patience(200), Duration::from_millis(1600));
+        assert_eq!(patience(44_000), config.gateway_patience_max, "pieces that hung have been measured");
+        assert_eq!(config.gateway_patience(Duration::MAX), config.gateway_patience_max);
     }
 }

@@ -29,6 +29,10 @@ impl Swarm {
 
     /// A home other than the acting one asks whether this node is there.
     pub(super) fn announce_to(&mut self, around: &mut Surroundings<'_>, digest: &Digest, home: MemberId) {
+        let Some(blob) = self.blobs.get_mut(digest) else { return };
+        if !blob.announcer.may_answer(around.now, home, &self.config) {
+            return;
+        }
         if let Some(announcement) = self.announcement(around, digest) {
             around.outbox.send(home, ControlMessage::Announce(announcement));
         }

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use shoal_wire::ids::MemberId;
+use smallvec::SmallVec;
 
 use crate::{config::SwarmConfig, directory::rendezvous::Homes, time::Time};
 
@@ -12,6 +13,9 @@ const UNANSWERED_MAX: u32 = 2;
 /// Answers in a row of a home that does not coordinate, after which it is asked to: until then the two nodes' views of
 /// the cluster have become the same.
 const IDLE_ANSWERS_MAX: u32 = 3;
+
+/// Members that get an answer of their own in half of the time in which a home asks again. A blob has fewer homes.
+const ASKERS_MAX: usize = 8;
 
 /// Where one blob's announcements go. Past the last home the node coordinates for itself.
 #[derive(Debug)]
@@ -28,6 +32,8 @@ pub(super) struct Announcer {
     idle_answers: u32,
     followers_told_at: Option<Time>,
     better_tried_at: Time,
+    /// Members that asked and were answered lately, and when.
+    answered: SmallVec<[(MemberId, Time); 3]>,
 }
 
 /// One announcement to send.
@@ -50,7 +56,20 @@ impl Announcer {
             idle_answers: 0,
             followers_told_at: None,
             better_tried_at: Time::ZERO,
+            answered: SmallVec::new(),
         }
+    }
+
+    /// Whether a member that asks for an announcement gets one of its own. A question is small and the map that answers it
+    /// is not, so who asks again at once gets none.
+    pub(super) fn may_answer(&mut self, now: Time, member: MemberId, config: &SwarmConfig) -> bool {
+        self.answered.retain(|&mut (_, at)| now.since(at) < config.announce_timeout);
+        let is_new = self.answered.iter().all(|&(answered, _)| answered != member);
+        let may = is_new && self.answered.len() < ASKERS_MAX;
+        if may {
+            self.answered.push((member, now));
+        }
+        may
     }
 
     /// The home that this node takes for the coordinating one.
@@ -240,6 +259,17 @@ mod tests {
         announcer.handle_answer(Time::ZERO, first, true, config.announce_timeout, true);
         assert_eq!(announcer.acting(), first);
         assert!(!announcer.takeover);
+    }
+
+    #[test]
+    fn who_asks_again_at_once_gets_no_answer_and_neither_does_a_crowd() {
+        let (mut announcer, config) = announcer();
+        let answered = |announcer: &mut Announcer, at| {
+            (0..20).filter(|&index| announcer.may_answer(at, MemberId([index; 16]), &config)).count()
+        };
+        assert_eq!(answered(&mut announcer, Time::ZERO), ASKERS_MAX);
+        assert_eq!(answered(&mut announcer, Time::from_micros(1)), 0);
+        assert_eq!(answered(&mut announcer, Time::ZERO + config.announce_timeout), ASKERS_MAX);
     }
 
     #[test]

@@ -80,7 +80,7 @@ impl Swarm {
     /// Time that a gateway of the zone has to bring in a piece.
     fn gateway_patience(&self, blob: &Blob) -> Duration {
         let expected = self.transfers.expected(blob.geometry.piece_bytes()).unwrap_or_default();
-        (expected * 8).min(self.config.gateway_patience_max).max(self.config.gateway_patience_min)
+        self.config.gateway_patience(expected)
     }
 
     fn request(

@@ -7,6 +7,7 @@ mod image;
 mod names;
 mod outcomes;
 mod pull;
+mod questions;
 mod storms;
 mod tuning;
 mod world;
