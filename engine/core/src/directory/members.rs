@@ -34,6 +34,7 @@ pub(crate) struct AliveSet {
     own: Handle,
     words: Vec<u64>,
     count: usize,
+    changes: u64,
     changed_at: Option<Time>,
     joining_since: Option<Time>,
 }
@@ -46,7 +47,7 @@ impl AliveSet {
     /// Where `own` is not in it.
     pub(crate) fn all(roster: &Roster, own: MemberId) -> Self {
         let own = roster.find(own).expect("a node is in its own table");
-        let mut set = Self { own, words: Vec::new(), count: 0, changed_at: None, joining_since: None };
+        let mut set = Self { own, words: Vec::new(), count: 0, changes: 0, changed_at: None, joining_since: None };
         for member in roster.after(None) {
             set.flip(member);
         }
@@ -93,6 +94,7 @@ impl AliveSet {
             self.words.resize(word + 1, 0);
         }
         self.words[word] ^= 1 << bit;
+        self.changes += 1;
         if self.words[word] >> bit & 1 == 1 {
             self.count += 1;
         } else {
@@ -126,6 +128,11 @@ impl<'a> AliveMembers<'a> {
         self.set.count
     }
 
+    /// How often a member came or went. While it is the same, so are the members.
+    pub(crate) fn changes(&self) -> u64 {
+        self.set.changes
+    }
+
     /// The zone that a member announces; empty for one that announces none or is not known.
     pub(crate) fn zone(&self, member: MemberId) -> &'a str {
         self.find(member).map_or("", |handle| &self.roster.record(handle).zone)
@@ -136,7 +143,7 @@ impl<'a> AliveMembers<'a> {
         self.zone(member) == self.roster.record(self.set.own).zone
     }
 
-    /// Homes of `key`, best first.
+    /// Homes of `key`, best first. Goes through all members.
     pub(crate) fn homes(&self, key: Key) -> Homes {
         Homes::rank(key, self.set.iter().map(|handle| self.roster.id(handle)))
     }

@@ -24,12 +24,7 @@ use shoal_wire::{
 
 use self::record::Record;
 use crate::{
-    census::Census,
-    config::InjectionConfig,
-    directory::{members::AliveMembers, rendezvous::Key},
-    outbox::Outbox,
-    rng::Stream,
-    time::Time,
+    census::Census, config::InjectionConfig, directory::members::AliveMembers, outbox::Outbox, rng::Stream, time::Time,
     timers::Timers,
 };
 
@@ -76,9 +71,8 @@ impl Injection {
             return;
         }
         self.make_room(&digest);
-        let homes = members.homes(Key::of_digest(&digest));
-        let record = self.records.entry(digest).or_insert_with(|| Record::new(digest, geometry, homes.clone(), now));
-        record.set_homes(homes);
+        let record = self.records.entry(digest).or_insert_with(|| Record::new(digest, geometry, members, now));
+        record.follow_members(members);
         let mut context = Context { now, outbox, random: &mut self.random, config: &self.config };
         record.handle_announce(&mut context, from, announcement, geometry, members);
         self.schedule(now, &digest);
@@ -133,8 +127,8 @@ impl Injection {
 
     /// Membership changed: another home may be first for what this node coordinates.
     pub(crate) fn handle_change(&mut self, own: MemberId, members: AliveMembers<'_>) {
-        for (digest, record) in self.records.iter_mut().filter(|(_, record)| record.is_coordinated()) {
-            record.change_homes(own, members.homes(Key::of_digest(digest)));
+        for record in self.records.values_mut().filter(|record| record.is_coordinated()) {
+            record.handle_change(own, members);
         }
     }
 

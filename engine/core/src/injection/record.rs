@@ -34,6 +34,8 @@ pub(super) struct Record {
     digest: Digest,
     geometry: Geometry,
     homes: Homes,
+    /// Changes of membership that the homes take into account.
+    homes_as_of: u64,
     participants: BTreeMap<MemberId, Participant>,
     /// Participants that want the blob.
     wanters: usize,
@@ -44,11 +46,12 @@ pub(super) struct Record {
 }
 
 impl Record {
-    pub(super) fn new(digest: Digest, geometry: Geometry, homes: Homes, now: Time) -> Self {
+    pub(super) fn new(digest: Digest, geometry: Geometry, members: AliveMembers<'_>, now: Time) -> Self {
         Self {
             digest,
             geometry,
-            homes,
+            homes: members.homes(Key::of_digest(&digest)),
+            homes_as_of: members.changes(),
             participants: BTreeMap::new(),
             wanters: 0,
             roll: Roll::default(),
@@ -62,13 +65,17 @@ impl Record {
         self.geometry.size()
     }
 
-    pub(super) fn set_homes(&mut self, homes: Homes) {
-        self.homes = homes;
+    /// Ranks the homes again where membership changed: many announce, and members are many.
+    pub(super) fn follow_members(&mut self, members: AliveMembers<'_>) {
+        if self.homes_as_of != members.changes() {
+            self.homes = members.homes(Key::of_digest(&self.digest));
+            self.homes_as_of = members.changes();
+        }
     }
 
     /// Membership changed. Where another home is first now, it coordinates; leases at work come to their end.
-    pub(super) fn change_homes(&mut self, own: MemberId, homes: Homes) {
-        self.homes = homes;
+    pub(super) fn handle_change(&mut self, own: MemberId, members: AliveMembers<'_>) {
+        self.follow_members(members);
         let is_first = self.homes.rank_of(own) == Some(0);
         if !is_first && self.coordination.as_ref().is_some_and(|coordination| !coordination.took_over) {
             self.coordination = None;

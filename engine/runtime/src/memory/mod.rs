@@ -32,9 +32,9 @@ use self::recent::Recent;
 /// processor's cache between them.
 pub(crate) const CHUNK_BYTES: usize = 256 * 1024;
 
-/// Memory for pieces that are being gathered or kept, in KiB; further transfers wait before they ask for theirs. Five
-/// of the largest pieces: one more than are asked for at once.
-const BUDGET_KIB: u32 = 80 * 1024;
+/// Memory for pieces that are being gathered or kept, in KiB; further transfers wait before they ask for theirs. Four
+/// of the largest pieces.
+const BUDGET_KIB: u32 = 64 * 1024;
 
 /// Buffers that wait to be used again: those of one of the largest pieces.
 const FREE_CHUNKS_MAX: usize = 64;

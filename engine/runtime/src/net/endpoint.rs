@@ -31,7 +31,7 @@ const FULL_STREAMS: u32 = 8;
 /// Bytes of one connection that are buffered before they are read, because a limit or the disk holds the reader up. Were
 /// it no more than the streams of pieces fill, messages would wait behind pieces, as they still may where one peer sends
 /// more than that at once. It is the most that one peer can make this node keep. Pieces come only where they were asked
-/// for, which memory for gathering bounds for all peers together (80 MiB); what else peers send has a window of one
+/// for, which memory for gathering bounds for all peers together (64 MiB); what else peers send has a window of one
 /// stream each.
 const CONNECTION_WINDOW_BYTES: u32 = FULL_STREAMS * STREAM_WINDOW_BYTES;
 /// Bytes of one connection that are written and not acknowledged: enough for 1 GB/s at 8 ms. 1 MiB brings two thirds as
