@@ -7,7 +7,8 @@ use std::time::Duration;
 pub struct DirectoryConfig {
     /// Names that a home remembers. Each takes some hundred bytes.
     pub names_max: usize,
-    /// Askers that wait for one name at a home; further ones ask again later.
+    /// Members that wait for one name at a home, a hundred bytes each; further ones are told to wait as well and ask the next
+    /// home after [`Self::pending_timeout`].
     pub waiting_max: usize,
     /// Questions that local readers may have open.
     pub questions_max: usize,
@@ -33,7 +34,7 @@ impl Default for DirectoryConfig {
     fn default() -> Self {
         Self {
             names_max: 10_000,
-            waiting_max: 10_000,
+            waiting_max: 131_072,
             questions_max: 1_000,
             tag_freshness: Duration::from_secs(30),
             content_freshness: Duration::from_secs(600),

@@ -9,7 +9,8 @@ use shoal_wire::control::UpstreamFailure;
 pub struct InjectionConfig {
     /// Blobs that a home keeps records of.
     pub blobs_max: usize,
-    /// Members that a home keeps for one blob; further ones find peers through other homes.
+    /// Members that a home keeps for one blob, a few hundred bytes each. Further ones are introduced to these, and named to
+    /// nobody.
     pub participants_max: usize,
     /// Leases at work in the whole cluster when a blob starts. One starves the upstream's link, dozens make all pieces
     /// arrive late and together (docs/tuning.md).
@@ -75,7 +76,7 @@ impl Default for InjectionConfig {
     fn default() -> Self {
         Self {
             blobs_max: 16_384,
-            participants_max: 16_384,
+            participants_max: 131_072,
             leases_start: 4,
             leases_max: 16,
             run_bytes_start: 1024 * 1024,

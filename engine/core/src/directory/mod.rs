@@ -7,3 +7,4 @@ pub(crate) mod members;
 pub(crate) mod names;
 pub(crate) mod questions;
 pub(crate) mod rendezvous;
+mod waiting;

@@ -3,10 +3,7 @@
 //! The first asker of an unknown name is told to ask its upstream, all others wait for what that one publishes. So any
 //! number of nodes that ask at once costs the registry one request.
 
-use std::{
-    collections::{BTreeMap, VecDeque},
-    time::Duration,
-};
+use std::{collections::BTreeMap, time::Duration};
 
 use shoal_wire::{
     control::{ControlMessage, NameAnswer, NameOutcome, UpstreamFailure},
@@ -15,6 +12,7 @@ use shoal_wire::{
     name::{ContentKind, Descriptor, Name, Reference},
 };
 
+use super::waiting::Waiting;
 use crate::{config::DirectoryConfig, outbox::Outbox, time::Time};
 
 /// Names that are told to one new member at most; older ones are found out anew.
@@ -36,7 +34,7 @@ struct Record {
     failed: Option<UpstreamFailure>,
     fresh_until: Time,
     asker: Option<Asker>,
-    waiting: VecDeque<(MemberId, QueryId)>,
+    waiting: Waiting,
     used: (Time, u64),
 }
 
@@ -78,9 +76,7 @@ impl Names {
             record.asker = Some(Asker { member: from, query, until: now + upstream_timeout });
             answer(outbox, from, query, NameAnswer::AskUpstream);
         } else {
-            if record.waiting.len() < waiting_max && !record.waiting.contains(&(from, query)) {
-                record.waiting.push_back((from, query));
-            }
+            record.waiting.add(from, query, waiting_max);
             answer(outbox, from, query, NameAnswer::Pending);
         }
     }
@@ -227,7 +223,7 @@ impl Names {
             failed: None,
             fresh_until: Time::ZERO,
             asker: None,
-            waiting: VecDeque::new(),
+            waiting: Waiting::default(),
             used,
         });
         record.used = used;
@@ -261,14 +257,14 @@ impl Record {
     }
 
     fn answer_all(&mut self, outbox: &mut Outbox, outcome: &NameOutcome) {
-        for (member, query) in self.waiting.drain(..) {
+        for (member, query) in self.waiting.take_all() {
             answer(outbox, member, query, NameAnswer::Outcome(outcome.clone()));
         }
     }
 
     /// Makes the longest-waiting member ask, or nobody where none waits.
     fn ask_next(&mut self, until: Time, outbox: &mut Outbox) {
-        self.asker = self.waiting.pop_front().map(|(member, query)| Asker { member, query, until });
+        self.asker = self.waiting.pop().map(|(member, query)| Asker { member, query, until });
         if let Some(asker) = self.asker {
             answer(outbox, asker.member, asker.query, NameAnswer::AskUpstream);
         }

@@ -136,7 +136,9 @@ impl Record {
             return refuse(context.outbox, from, self.digest, failure);
         }
         if !self.knows(from) && self.participants.len() >= context.config.participants_max {
-            return;
+            // It is named to nobody and gets no lease, but it finds peers. Left without an answer it would take this home
+            // for lost, and fetch the whole blob for itself.
+            return self.answer(context, members, from, announcement.wants);
         }
         self.update_participant(context, from, announcement);
         for &member in &announcement.unreachable {

@@ -10,7 +10,11 @@ use shoal_wire::{
 };
 
 use super::*;
-use crate::{directory::members::AliveSet, event::Output, roster::Roster};
+use crate::{
+    directory::{members::AliveSet, rendezvous::Key},
+    event::Output,
+    roster::Roster,
+};
 
 const OWN: MemberId = MemberId([0; 16]);
 
@@ -86,6 +90,26 @@ fn blobs_and_participants_are_bounded() {
     assert_eq!(injection.records.len(), 5);
     let known = (0..50).filter(|&index| injection.records[&digest(0)].knows(member(index))).count();
     assert_eq!(known, 3);
+}
+
+#[test]
+fn who_finds_no_room_at_a_home_is_introduced_all_the_same() {
+    let (mut injection, mut outbox) = bench();
+    for index in 0..3 {
+        announce(&mut injection, &mut outbox, index, member(index), digest(0));
+    }
+    sent(&mut outbox);
+    announce(&mut injection, &mut outbox, 3, member(9), digest(0));
+    let answers = sent(&mut outbox);
+    assert_eq!(answers.len(), 1, "no lease");
+    let (to, ControlMessage::Peers { peers, refresh_ms, .. }) = &answers[0] else { panic!("it is answered") };
+    assert_eq!(*to, member(9));
+    assert!(*refresh_ms > 0);
+    let mut peers = peers.clone();
+    peers.sort_unstable();
+    let mut known = vec![member(0), member(1), member(2)];
+    known.sort_unstable();
+    assert_eq!(peers, known);
 }
 
 /// A table of this node and one more.

@@ -45,6 +45,17 @@ fn a_cold_start_takes_little_more_than_one_node_needs() {
 }
 
 #[test]
+fn more_nodes_than_a_home_has_room_for_take_one_copy() {
+    let mut setting = Setting { nodes: 50, ..Setting::default() };
+    setting.config.injection.participants_max = 10;
+    let (ratio, world) = cold_start(setting, 50 * MIB, 1);
+    let copies = world.upstream_bytes as f64 / (50 * MIB) as f64;
+    println!("{ratio:.3} x the bound, {copies:.3} upstream copies");
+    assert!(ratio < 2.0, "took {ratio:.3} x the bound");
+    assert!(copies <= 1.02, "took {copies:.3} copies");
+}
+
+#[test]
 fn a_late_comer_takes_nothing_from_the_upstream() {
     let mut world = World::new(Setting { nodes: 6, ..Setting::default() }, 5);
     world.form();
