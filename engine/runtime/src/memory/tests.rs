@@ -10,6 +10,8 @@ use super::*;
 
 const DIGEST: Digest = Digest::Sha256([7; 32]);
 const MIB: u64 = 1024 * 1024;
+/// How many of the largest pieces have room.
+const ROOM: u32 = BUDGET_KIB / (16 * 1024);
 
 fn memory() -> Arc<PieceMemory> {
     Arc::default()
@@ -63,11 +65,11 @@ async fn bytes_beyond_the_piece_are_left() {
 async fn what_is_gathered_is_bounded_and_goes_on_when_a_piece_is_done() {
     let memory = memory();
     let mut held = Vec::new();
-    for _ in 0..5 {
-        held.push(memory.gather(16 * MIB).now_or_never().expect("five of the largest pieces have room"));
+    for _ in 0..ROOM {
+        held.push(memory.gather(16 * MIB).now_or_never().expect("so many of the largest pieces have room"));
     }
     let mut next = std::pin::pin!(memory.gather(1));
-    assert!(next.as_mut().now_or_never().is_none(), "the sixth waits");
+    assert!(next.as_mut().now_or_never().is_none(), "the next one waits");
     held.pop();
     assert!(next.now_or_never().is_some(), "and goes on");
 }
@@ -75,7 +77,7 @@ async fn what_is_gathered_is_bounded_and_goes_on_when_a_piece_is_done() {
 #[tokio::test]
 async fn kept_pieces_make_room_the_oldest_first() {
     let memory = memory();
-    for index in 0..5 {
+    for index in 0..ROOM {
         let piece = piece(&memory, &content(16 << 20)).await;
         memory.keep(&DIGEST, PieceIndex(index), &piece);
     }
@@ -84,7 +86,7 @@ async fn kept_pieces_make_room_the_oldest_first() {
     assert!(memory.recent(&DIGEST, PieceIndex(1)).is_some());
     drop(gathering);
     memory.forget(&DIGEST);
-    assert!((1..5).all(|index| memory.recent(&DIGEST, PieceIndex(index)).is_none()));
+    assert!((1..ROOM).all(|index| memory.recent(&DIGEST, PieceIndex(index)).is_none()));
     assert_eq!(memory.budget.available_permits(), BUDGET_KIB as usize, "nothing is counted any more");
 }
 
@@ -92,7 +94,7 @@ async fn kept_pieces_make_room_the_oldest_first() {
 async fn nothing_is_kept_while_a_transfer_waits() {
     let memory = memory();
     let stored = piece(&memory, &content(16 << 20)).await;
-    let held: Vec<_> = (0..4).map(|_| memory.gather(16 * MIB).now_or_never().expect("room")).collect();
+    let held: Vec<_> = (1..ROOM).map(|_| memory.gather(16 * MIB).now_or_never().expect("room")).collect();
     let mut next = std::pin::pin!(memory.gather(1));
     assert!(next.as_mut().now_or_never().is_none());
     memory.keep(&DIGEST, PieceIndex(0), &stored);
