@@ -19,7 +19,8 @@ const DIGEST: Digest = Digest::Sha256([2; 32]);
 const SIZE: u64 = 1024 * 1024;
 const PEER: MemberId = MemberId([9; 16]);
 
-fn node() -> Node {
+/// A node that knows of nobody else.
+pub(crate) fn node() -> Node {
     let own = MemberRecord {
         public_key: PublicKey([1; 32]),
         generation: Generation(1),

@@ -11,27 +11,14 @@ use shoal_core::{
 use shoal_wire::{
     control::{Announcement, ControlMessage},
     digest::Digest,
-    ids::{Generation, Incarnation, MemberId, PublicKey},
-    member::MemberRecord,
+    ids::MemberId,
     piece_map::PieceMap,
-    version::PROTOCOL_VERSION,
 };
+
+use crate::careful::node;
 
 const DIGEST: Digest = Digest::Sha256([2; 32]);
 const HOME: MemberId = MemberId([9; 16]);
-
-fn node() -> Node {
-    let own = MemberRecord {
-        public_key: PublicKey([1; 32]),
-        generation: Generation(1),
-        incarnation: Incarnation(0),
-        address: ([10, 0, 0, 1], 5001).into(),
-        zone: String::new(),
-        version: u16::from(PROTOCOL_VERSION),
-        upload_bytes_per_s: 0,
-    };
-    Node::new(CoreConfig::default(), own, 7, Time::ZERO)
-}
 
 /// What the node announces to the home once it has this input.
 fn announced(node: &mut Node, now: Time, input: Input) -> Vec<Announcement> {
