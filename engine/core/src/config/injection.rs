@@ -9,7 +9,8 @@ use shoal_wire::control::UpstreamFailure;
 pub struct InjectionConfig {
     /// Blobs that a home keeps records of.
     pub blobs_max: usize,
-    /// Members that a home keeps for one blob, a few hundred bytes each. Further ones are introduced to these, and named to
+    /// Members that a home keeps for one blob, each with its map of pieces: some hundred bytes, and up to 8 KiB for the
+    /// largest blobs. Further ones are introduced to these, and named to
     /// nobody.
     pub participants_max: usize,
     /// Leases at work in the whole cluster when a blob starts. One starves the upstream's link, dozens make all pieces
