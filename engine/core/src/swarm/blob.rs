@@ -180,9 +180,14 @@ impl Blob {
         !(self.have.words()[word] | self.requested.words()[word] | self.leased.words()[word])
     }
 
+    /// 64 pieces at once: which any neighbour, busy or not, has, and are missing here and not on their way.
+    pub(super) fn open(&self, word: usize) -> u64 {
+        self.offered.words()[word] & self.missing(word)
+    }
+
     /// Whether any neighbour, busy or not, has a piece that is missing here and not on its way.
     pub(super) fn lacks_what_neighbours_have(&self) -> bool {
-        self.offered.words().iter().enumerate().any(|(word, offered)| offered & self.missing(word) != 0)
+        (0..self.offered.words().len()).any(|word| self.open(word) != 0)
     }
 
     /// Whether pieces may be taken from a neighbour.

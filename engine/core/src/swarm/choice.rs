@@ -32,6 +32,8 @@ type Neighbours<'a> = SmallVec<[Candidate<'a>; 32]>;
 struct Candidate<'a> {
     id: MemberId,
     neighbour: &'a Neighbour,
+    /// Its pieces, 64 in a word: a choice looks at all of them, of every neighbour.
+    have: &'a [u64],
     /// From when on it may be asked.
     free_at: Time,
     peer: Option<&'a Peer>,
@@ -110,7 +112,7 @@ impl<'a> Chooser<'a> {
             blob.neighbours.iter().filter(|(_, neighbour)| !neighbour.have.is_empty() && blob.is_source(neighbour));
         let with_pieces = with_pieces.map(|(&id, neighbour)| {
             let (free_at, peer) = self.peers.look_at(id);
-            Candidate { id, neighbour, free_at, peer }
+            Candidate { id, neighbour, have: neighbour.have.words(), free_at, peer }
         });
         let is_usable = |candidate: &Candidate<'_>| candidate.free_at <= self.now;
         let mut usable: Neighbours<'a> = with_pieces.clone().filter(is_usable).collect();
@@ -127,7 +129,10 @@ impl<'a> Chooser<'a> {
 
     /// The rarest piece that a usable neighbour has, within the window where there is one.
     fn rarest_near(&mut self, blob: &Blob, reach: &Reach<'a>) -> Option<PieceIndex> {
-        let pieces = |word: usize| present(&reach.near, word) & blob.missing(word);
+        let pieces = |word: usize| match blob.open(word) {
+            0 => 0,
+            open => open & present(&reach.near, word),
+        };
         if blob.crossing.is_exclusive() {
             self.rarest(blob, pieces, |piece| blob.near_availability(piece))
         } else {
@@ -141,8 +146,11 @@ impl<'a> Chooser<'a> {
             return None;
         }
         let pieces = |word: usize| {
-            let outside = present(&reach.far, word) & !present(&reach.zone, word) & blob.missing(word);
-            bits(outside)
+            let open = blob.open(word);
+            if open == 0 {
+                return 0;
+            }
+            bits(open & present(&reach.far, word) & !present(&reach.zone, word))
                 .filter(|&bit| self.may_fetch(blob, piece_at(word, bit)))
                 .fold(0, |allowed, bit| allowed | 1 << bit)
         };
@@ -191,28 +199,23 @@ impl<'a> Chooser<'a> {
         pieces: impl Fn(usize) -> u64,
         availability: impl Fn(PieceIndex) -> u16,
     ) -> Option<PieceIndex> {
-        let mut best: Option<(u16, PieceIndex)> = None;
-        let mut ties = 0;
+        let mut fewest = u16::MAX;
+        let mut rarest: SmallVec<[PieceIndex; 64]> = SmallVec::new();
         for word in start / 64..end.div_ceil(64) {
             for bit in bits(pieces(word as usize) & range_mask(word, start, end)) {
                 let piece = piece_at(word as usize, bit);
                 let holders = availability(piece);
-                match best {
-                    Some((fewest, _)) if holders > fewest => {}
-                    Some((fewest, _)) if holders == fewest => {
-                        ties += 1;
-                        if self.random.below(ties) == 0 {
-                            best = Some((holders, piece));
-                        }
-                    }
-                    _ => {
-                        best = Some((holders, piece));
-                        ties = 1;
-                    }
+                if holders > fewest {
+                    continue;
                 }
+                if holders < fewest {
+                    fewest = holders;
+                    rarest.clear();
+                }
+                rarest.push(piece);
             }
         }
-        best.map(|(_, piece)| piece)
+        rarest.get(self.random.below(rarest.len())).copied()
     }
 
     /// Usable neighbours that may be asked for `piece`.
@@ -255,7 +258,7 @@ fn is_missing(blob: &Blob, piece: PieceIndex) -> bool {
 
 /// 64 pieces at once: which any of `neighbours` has.
 fn present(neighbours: &Neighbours<'_>, word: usize) -> u64 {
-    neighbours.iter().fold(0, |present, candidate| present | candidate.neighbour.have.words()[word])
+    neighbours.iter().fold(0, |present, candidate| present | candidate.have[word])
 }
 
 /// The positions of the bits that are set, ascending.

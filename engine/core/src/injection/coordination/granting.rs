@@ -40,6 +40,10 @@ impl Coordination {
             if self.is_opening(context) && !self.leases.is_empty() {
                 return;
             }
+            // To choose among all who announced themselves takes long where they are many, and each of them comes here.
+            if covered.is_full() && !self.leases.values().any(|lease| self.may_be_helped(lease)) {
+                return;
+            }
             let Some(holder) = self.choose_holder(context, participants) else { return };
             let holding = participants.get(&holder);
             // What a disputed one has counts for nothing, and it would give a lease of that back at once.
@@ -154,7 +158,7 @@ impl Coordination {
         let slowest = self
             .leases
             .iter()
-            .filter(|(_, lease)| lease.holder != helper && !lease.is_hedge && self.is_needed(lease))
+            .filter(|(_, lease)| lease.holder != helper && self.may_be_helped(lease))
             .max_by(|(_, a), (_, b)| left_s(a).total_cmp(&left_s(b)))
             .map(|(&id, lease)| (id, lease.holder, lease.next, lease.end, left_s(lease)));
         let Some((id, holder, next, end, left)) = slowest else { return };
@@ -173,9 +177,9 @@ impl Coordination {
         }
     }
 
-    /// Whether some of its pieces are nowhere yet: others may have repeated them.
-    fn is_needed(&self, lease: &Lease) -> bool {
-        (lease.next..lease.end).any(|piece| !self.available.has(PieceIndex(piece)))
+    /// Whether some of its pieces are nowhere yet: others may have repeated them. What repeats a piece is not helped.
+    fn may_be_helped(&self, lease: &Lease) -> bool {
+        !lease.is_hedge && (lease.next..lease.end).any(|piece| !self.available.has(PieceIndex(piece)))
     }
 
     /// Repeats one piece, for at most 2 % of the pieces.
