@@ -127,6 +127,7 @@ const REGRESSIONS: [(&str, &str); 9] = [
     regression!("damaged-zone"),
     regression!("damaged-zone-large"),
     regression!("evicted-while-asked-for"),
+    regression!("hangs-after-a-short-last-piece"),
     regression!("leases-pile-up"),
     regression!("wrong-pieces-for-ever"),
     regression!("wrong-pieces-for-ever-without-ranges"),

@@ -18,6 +18,7 @@ pub mod units;
 mod directory;
 mod injection;
 mod outbox;
+mod pace;
 mod roster;
 mod swarm;
 mod timers;

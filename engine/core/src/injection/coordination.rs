@@ -289,7 +289,7 @@ impl Coordination {
 
     /// Median rate at which members fetch, of those that have shown one, in bytes per second.
     fn typical_rate(participants: &Participants) -> Option<f64> {
-        let mut rates: Vec<_> = participants.values().filter_map(|participant| participant.rate).collect();
+        let mut rates: Vec<_> = participants.values().filter_map(Participant::rate).collect();
         let middle = rates.len() / 2;
         (!rates.is_empty()).then(|| *rates.select_nth_unstable_by(middle, f64::total_cmp).1)
     }

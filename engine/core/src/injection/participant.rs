@@ -4,10 +4,13 @@ use std::time::Duration;
 
 use shoal_wire::{control::Announcement, ids::MemberId, piece_map::PieceMap};
 
-use crate::time::Time;
+use crate::{pace::Pace, time::Time};
 
 /// Time that a member must have been seen before its progress means anything.
 const PROGRESS_MIN: Duration = Duration::from_secs(3);
+
+/// What is known of a member's upstream counts for so much when it brings in another piece.
+const PACE_KEPT: f64 = 0.7;
 
 /// One member's complaints about another.
 #[derive(Clone, Copy, Debug)]
@@ -46,8 +49,8 @@ pub(super) struct Participant {
     pub(super) disputed: bool,
     /// Pieces that it brought in.
     pub(super) injected: u32,
-    /// Its upstream rate in bytes per second, once it has shown one.
-    pub(super) rate: Option<f64>,
+    /// How fast its upstream is.
+    pace: Pace,
 }
 
 impl Participant {
@@ -67,7 +70,7 @@ impl Participant {
             dispute: None,
             disputed: false,
             injected: 0,
-            rate: None,
+            pace: Pace::default(),
         }
     }
 
@@ -152,15 +155,19 @@ impl Participant {
         self.denied = true;
     }
 
+    /// Its upstream rate in bytes per second, once it has shown one.
+    pub(super) fn rate(&self) -> Option<f64> {
+        self.pace.rate()
+    }
+
     /// Bytes that its upstream gives it in `time`, once its rate is known.
     pub(super) fn bytes_in(&self, time: Duration) -> Option<u64> {
-        self.rate.map(|rate| bytes_at(rate, time))
+        self.rate().map(|rate| bytes_at(rate, time))
     }
 
     /// Takes one measurement of its upstream rate into the moving average.
     pub(super) fn measure(&mut self, bytes: u64, elapsed: Duration) {
-        let sample = bytes as f64 / elapsed.as_secs_f64().max(0.000_1);
-        self.rate = Some(self.rate.map_or(sample, |rate| 0.7 * rate + 0.3 * sample));
+        self.pace.note(bytes, elapsed, PACE_KEPT);
     }
 }
 

@@ -8,7 +8,10 @@ use std::{
 use shoal_wire::{control::Load, ids::MemberId};
 use smallvec::SmallVec;
 
-use crate::{config::SwarmConfig, time::Time};
+use crate::{config::SwarmConfig, pace::Pace, time::Time};
+
+/// What is known of a peer's pace counts for so much when it delivers again.
+const PACE_KEPT: f64 = 0.8;
 
 /// Peers by id: those with which the node had to do. Forgotten when membership forgets them, so bounded by it.
 ///
@@ -64,8 +67,8 @@ pub(super) struct Peer {
     rests: u32,
     /// When it last was not reached or did not deliver.
     failed_at: Option<Time>,
-    /// What it delivers, in bytes per second.
-    rate: Option<f64>,
+    /// How fast it delivers.
+    pace: Pace,
 }
 
 impl Peers {
@@ -122,7 +125,7 @@ impl Peers {
 
     /// Median rate of the peers that have been measured, in bytes per second.
     pub(super) fn typical_rate(&self) -> Option<f64> {
-        let mut rates: SmallVec<[f64; 64]> = self.known.iter().filter_map(|peer| peer.rate).collect();
+        let mut rates: SmallVec<[f64; 64]> = self.known.iter().filter_map(|peer| peer.pace.rate()).collect();
         let middle = rates.len() / 2;
         if rates.is_empty() {
             return None;
@@ -155,7 +158,7 @@ impl Peer {
 
     /// Order of preference: few requests of ours, then little load, then speed. Slow means under a quarter of `typical`.
     pub(super) fn burden(&self, typical: Option<f64>) -> (bool, usize, u16) {
-        let is_slow = matches!((self.rate, typical), (Some(rate), Some(typical)) if rate * 4.0 < typical);
+        let is_slow = matches!((self.pace.rate(), typical), (Some(rate), Some(typical)) if rate * 4.0 < typical);
         (is_slow, self.in_flight, u16::from(self.load.active) + u16::from(self.load.queued))
     }
 
@@ -175,19 +178,14 @@ impl Peer {
 
     /// It delivered: a sample of its rate, and trust again.
     pub(super) fn note_delivery(&mut self, bytes: u64, elapsed: Duration) {
-        self.measure(bytes, elapsed);
+        self.pace.note(bytes, elapsed, PACE_KEPT);
         self.rests = 0;
         self.failed_at = None;
     }
 
     /// It was overtaken by another peer: at best this fast.
     pub(super) fn note_overtaken(&mut self, bytes: u64, elapsed: Duration) {
-        self.measure(bytes / 2, elapsed);
-    }
-
-    fn measure(&mut self, bytes: u64, elapsed: Duration) {
-        let sample = bytes as f64 / elapsed.as_secs_f64().max(0.000_1);
-        self.rate = Some(self.rate.map_or(sample, |rate| 0.8 * rate + 0.2 * sample));
+        self.pace.note(bytes / 2, elapsed, PACE_KEPT);
     }
 
     /// It failed: it rests, longer each time.

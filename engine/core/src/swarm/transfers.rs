@@ -8,11 +8,15 @@ use smallvec::SmallVec;
 use crate::{
     config::{STRETCH_MAX, SwarmConfig},
     event::TransferId,
+    pace::Pace,
     time::Time,
 };
 
 /// How many times as many pieces the configured numbers stand for already: on links of 50 Mbit/s the way is a fifth of what a piece takes.
 const STRETCH_USUAL: f64 = 1.25;
+
+/// What is known of the pace counts for so much when another piece comes.
+const PACE_KEPT: f64 = 0.9;
 
 /// One request for one piece.
 #[derive(Clone, Copy, Debug)]
@@ -31,10 +35,8 @@ pub(super) struct Transfers {
     /// In the order in which they began, which is that of their numbers.
     open: Vec<(TransferId, Transfer)>,
     last: u64,
-    /// Seconds that a byte takes, averaged over the last transfers.
-    seconds_per_byte: Option<f64>,
-    /// What a piece of this many bytes should take, as nearly all pieces have.
-    typical: Option<(u64, Duration)>,
+    /// How fast the last ones came.
+    pace: Pace,
     /// Seconds until a refusal is here, averaged over the last ones: the way there and back, with the queues on it.
     reaction: Option<f64>,
     /// See [`Transfers::stretch`].
@@ -77,10 +79,7 @@ impl Transfers {
 
     /// Takes what a finished transfer took into the average.
     pub(super) fn measure(&mut self, bytes: u64, elapsed: Duration) {
-        let sample = elapsed.as_secs_f64() / bytes.max(1) as f64;
-        let seconds = self.seconds_per_byte.map_or(sample, |mean| 0.9 * mean + 0.1 * sample);
-        self.seconds_per_byte = Some(seconds);
-        self.typical = Some((bytes, time_of(bytes, seconds)));
+        self.pace.note(bytes, elapsed, PACE_KEPT);
         self.set_stretch();
     }
 
@@ -92,7 +91,7 @@ impl Transfers {
     }
 
     fn set_stretch(&mut self) {
-        let (Some(reaction), Some((_, whole))) = (self.reaction, self.typical) else { return };
+        let (Some(reaction), Some(whole)) = (self.reaction, self.pace.mean_time()) else { return };
         let service = (whole.as_secs_f64() - reaction).max(reaction / (STRETCH_MAX - 1) as f64).max(0.000_1);
         self.stretch = 1.0 + reaction / service;
     }
@@ -110,12 +109,9 @@ impl Transfers {
         scaled(count, self.stretch / STRETCH_USUAL)
     }
 
-    /// What a piece of `bytes` should take.
+    /// What a piece of `bytes` should take, where pieces of about that size have come.
     pub(super) fn expected(&self, bytes: u64) -> Option<Duration> {
-        match self.typical {
-            Some((typical, expected)) if typical == bytes => Some(expected),
-            _ => self.seconds_per_byte.map(|seconds| time_of(bytes, seconds)),
-        }
+        self.pace.time_of(bytes)
     }
 
     /// Whether the piece of this transfer is asked for elsewhere as well.
@@ -143,10 +139,6 @@ fn scaled(count: usize, factor: f64) -> usize {
     (count as f64 * factor.clamp(1.0, STRETCH_MAX as f64)).round() as usize
 }
 
-fn time_of(bytes: u64, seconds_per_byte: f64) -> Duration {
-    Duration::from_secs_f64((seconds_per_byte * bytes as f64).min(600.0))
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -170,6 +162,24 @@ mod tests {
         assert_eq!(after(400, 200).requests_for(6), 12, "half of the time is the way");
         assert_eq!(after(400, 399).requests_for(6), 18);
         assert_eq!(after(400, 4000).requests_for(6), 18, "bounded");
+    }
+
+    #[test]
+    fn a_short_last_piece_that_comes_first_lets_no_other_hang() {
+        let mut transfers = Transfers::default();
+        transfers.measure(376, Duration::from_millis(75));
+        let transfer = Transfer {
+            digest: Digest::Sha256([7; 32]),
+            piece: PieceIndex(0),
+            from: MemberId([1; 16]),
+            bytes: PIECE,
+            started_at: Time::ZERO,
+            progressed_at: Time::ZERO,
+        };
+        let config = SwarmConfig::default();
+        assert_eq!(transfers.stalls_at(&transfer, &config), Time::ZERO + config.stall_unknown);
+        transfers.measure(PIECE, Duration::from_millis(100));
+        assert_eq!(transfers.stalls_at(&transfer, &config), Time::ZERO + config.stall_min);
     }
 
     #[test]

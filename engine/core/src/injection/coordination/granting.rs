@@ -81,14 +81,14 @@ impl Coordination {
 
     /// The wanter with the fewest leases, then the fewest pieces brought in; among equals a random one. Slow ones last.
     fn choose_holder(&self, context: &mut Context<'_>, participants: &Participants) -> Option<MemberId> {
-        let best = participants.values().filter_map(|peer| peer.rate).fold(0.0, f64::max);
+        let best = participants.values().filter_map(Participant::rate).fold(0.0, f64::max);
         let most = participants.values().filter(|peer| peer.wants).map(|peer| peer.have.count()).max().unwrap_or(0);
         let now = context.now;
         let progresses = participants.values().filter(|peer| peer.wants).filter_map(|peer| peer.progress(now));
         let fastest = progresses.fold(0.0, f64::max);
         // Slow from the upstream may be chance; behind in pieces may be a late comer. Whoever gets less of everything has a
         // slow link, though it may not have shown its rate from the upstream: the last pieces would wait for it.
-        let is_slow = |peer: &Participant| match peer.rate {
+        let is_slow = |peer: &Participant| match peer.rate() {
             Some(rate) => rate < best / 2.0 && peer.have.count() < most / 2,
             None => peer.progress(now).is_some_and(|progress| progress < fastest * SLOW_SHARE),
         };
@@ -146,12 +146,12 @@ impl Coordination {
         let now = context.now;
         let typical = participants
             .values()
-            .filter_map(|peer| peer.rate)
+            .filter_map(Participant::rate)
             .fold(None, |best: Option<f64>, rate| Some(best.map_or(rate, |best| best.max(rate))));
         let Some(typical) = typical else { return };
         let piece_s = |rate: f64| self.geometry.piece_bytes() as f64 / rate.max(1.0);
         let left_s = |lease: &Lease| {
-            let rate = participants.get(&lease.holder).and_then(|peer| peer.rate).unwrap_or(typical);
+            let rate = participants.get(&lease.holder).and_then(Participant::rate).unwrap_or(typical);
             let waited = now.since(lease.advanced_at).as_secs_f64();
             f64::from(lease.remaining()) * piece_s(rate).max(waited)
         };
