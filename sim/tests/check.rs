@@ -126,6 +126,7 @@ const REGRESSIONS: [(&str, &str); 9] = [
     regression!("damaged-only-piece"),
     regression!("damaged-zone"),
     regression!("damaged-zone-large"),
+    regression!("denied-long-ago"),
     regression!("evicted-while-asked-for"),
     regression!("hangs-after-a-short-last-piece"),
     regression!("leases-pile-up"),

@@ -218,7 +218,7 @@ impl Node {
             ControlMessage::Membership(message) => self.membership.handle_reliable(now, from, message),
             ControlMessage::Resolve { query, name } => {
                 let announced = match &name.reference {
-                    Reference::Digest(digest) => self.injection.announced_size(digest),
+                    Reference::Digest(digest) => self.injection.announced_size(now, digest),
                     Reference::Tag(_) => None,
                 };
                 self.names_tick_at.get_or_insert(now + NAMES_TICK);

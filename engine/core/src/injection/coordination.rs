@@ -173,7 +173,7 @@ impl Coordination {
             }
             if let Some(participant) = &mut participant {
                 participant.have.insert(piece);
-                participant.injected += 1;
+                participant.note_injected();
             }
         }
         if let Some(participant) = participant.filter(|_| !is_alone) {
@@ -218,7 +218,7 @@ impl Coordination {
         let backoff = (context.config.backoff_min * (1 << self.failures.min(8))).min(context.config.backoff_max);
         let Some(holder) = holder else { return };
         match failure {
-            UpstreamFailure::Denied | UpstreamFailure::NoUpstream => holder.deny(),
+            UpstreamFailure::Denied | UpstreamFailure::NoUpstream => holder.deny(now + context.config.backoff_max),
             UpstreamFailure::NotFound => holder.bar(now + context.config.backoff_max),
             UpstreamFailure::RateLimited { retry_after_s } => {
                 self.concurrency.halve();
@@ -340,11 +340,11 @@ impl Coordination {
         if self.failing_since.is_some_and(|since| now.since(since) > patience) {
             return Some(self.last_failure);
         }
-        if participants.values().any(Participant::might_lease) || !self.leases.is_empty() {
+        if participants.values().any(|peer| peer.might_lease(now)) || !self.leases.is_empty() {
             self.stuck_since = None;
             return None;
         }
-        let denied = participants.values().any(Participant::is_denied);
+        let denied = participants.values().any(|peer| peer.is_denied(now));
         let since = *self.stuck_since.get_or_insert(now);
         let patience = if denied { Duration::ZERO } else { context.config.stuck_patience };
         (now.since(since) >= patience).then_some(if denied { self.last_failure } else { UpstreamFailure::NotFound })

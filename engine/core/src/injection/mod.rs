@@ -52,8 +52,8 @@ impl Injection {
     }
 
     /// Size of the blob, where somebody has all of it or can fetch it.
-    pub(crate) fn announced_size(&self, digest: &Digest) -> Option<u64> {
-        self.records.get(digest).filter(|record| record.is_obtainable()).map(Record::size)
+    pub(crate) fn announced_size(&self, now: Time, digest: &Digest) -> Option<u64> {
+        self.records.get(digest).filter(|record| record.is_obtainable(now)).map(Record::size)
     }
 
     /// A member announces.

@@ -29,8 +29,8 @@ pub(super) struct Participant {
     can_lease: bool,
     /// Gets no lease before this time: its upstream failed, or it was too slow.
     barred_until: Time,
-    /// Its upstream does not let it.
-    denied: bool,
+    /// Its upstream did not let it, and is not asked by it before this time.
+    denied_until: Option<Time>,
     pub(super) last_seen: Time,
     /// When it announced itself first, and how many pieces it had then.
     first_seen: Option<(Time, u32)>,
@@ -60,7 +60,7 @@ impl Participant {
             wants: true,
             can_lease: false,
             barred_until: Time::ZERO,
-            denied: false,
+            denied_until: None,
             last_seen: now,
             first_seen: None,
             asks_takeover: None,
@@ -134,25 +134,36 @@ impl Participant {
 
     /// Whether it may be given a lease now.
     pub(super) fn may_lease(&self, now: Time) -> bool {
-        self.might_lease() && !self.doubted && self.barred_until <= now
+        self.might_lease(now) && !self.doubted && self.barred_until <= now
     }
 
-    /// Whether it may be given a lease now or later.
-    pub(super) fn might_lease(&self) -> bool {
-        self.wants && self.can_lease && !self.denied
+    /// Whether it may be given a lease, now or after a failure has passed.
+    pub(super) fn might_lease(&self, now: Time) -> bool {
+        self.wants && self.can_lease && self.denied_until.is_none_or(|until| until <= now)
     }
 
-    /// Whether its upstream refused it.
-    pub(super) fn is_denied(&self) -> bool {
-        self.wants && self.can_lease && self.denied
+    /// Whether its upstream refused it a short while ago.
+    pub(super) fn is_denied(&self, now: Time) -> bool {
+        self.wants && self.can_lease && !self.might_lease(now)
+    }
+
+    /// Whether its upstream refused it the last time.
+    pub(super) fn was_denied(&self) -> bool {
+        self.denied_until.is_some()
     }
 
     pub(super) fn bar(&mut self, until: Time) {
         self.barred_until = self.barred_until.max(until);
     }
 
-    pub(super) fn deny(&mut self) {
-        self.denied = true;
+    pub(super) fn deny(&mut self, until: Time) {
+        self.denied_until = Some(until);
+    }
+
+    /// It brought in a piece.
+    pub(super) fn note_injected(&mut self) {
+        self.injected += 1;
+        self.denied_until = None;
     }
 
     /// Its upstream rate in bytes per second, once it has shown one.

@@ -116,8 +116,8 @@ impl Record {
     }
 
     /// Whether somebody holds all of it or may fetch it.
-    pub(super) fn is_obtainable(&self) -> bool {
-        self.participants.values().any(|peer| peer.is_trusted() && (peer.have.is_full() || peer.might_lease()))
+    pub(super) fn is_obtainable(&self, now: Time) -> bool {
+        self.participants.values().any(|peer| peer.is_trusted() && (peer.have.is_full() || peer.might_lease(now)))
     }
 
     pub(super) fn handle_announce(

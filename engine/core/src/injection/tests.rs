@@ -163,6 +163,36 @@ fn the_failure_of_one_that_has_no_lease_counts_for_nothing() {
     assert!(!sent(&mut outbox).iter().any(failed));
 }
 
+/// What the one that wants the blob alone gets, so many milliseconds after the upstream did not let it.
+fn after_a_denial(at_ms: u64) -> Vec<ControlMessage> {
+    let (mut injection, mut outbox) = bench();
+    announce_as(&mut injection, &mut outbox, 0, member(1), &announcement(digest(1)));
+    let lease = sent(&mut outbox).into_iter().find_map(|(_, message)| match message {
+        ControlMessage::Lease { lease, .. } => Some(lease),
+        _ => None,
+    });
+    announce_as(&mut injection, &mut outbox, 1, member(2), &announcement(digest(1)));
+    let end = (PieceIndex(0), LeaseEnd::Failed(shoal_wire::control::UpstreamFailure::Denied));
+    let lease = lease.expect("whoever comes first brings in the first piece");
+    injection.handle_returned(Time::from_micros(2000), &mut outbox, member(1), &digest(1), lease, end);
+    announce_as(&mut injection, &mut outbox, at_ms, member(1), &announcement(digest(1)));
+    announce_as(&mut injection, &mut outbox, at_ms, member(2), &announcement(digest(1)));
+    sent(&mut outbox);
+    injection.handle_withdraw(Time::from_micros(at_ms * 1000), &mut outbox, member(2), &digest(1));
+    let mut messages = sent(&mut outbox);
+    messages.retain(|(to, _)| *to == member(1));
+    messages.into_iter().map(|(_, message)| message).collect()
+}
+
+#[test]
+fn who_was_denied_is_asked_again_where_nobody_else_is_left() {
+    let soon = after_a_denial(1000);
+    assert!(matches!(soon[..], [ControlMessage::SwarmFailed { .. }]), "{soon:?}");
+    let later = after_a_denial(9000);
+    let is_lease = |message: &ControlMessage| matches!(message, ControlMessage::Lease { .. });
+    assert!(!later.is_empty() && later.iter().all(is_lease), "{later:?}");
+}
+
 #[test]
 fn the_first_piece_is_leased_alone_and_then_disjoint_ascending_runs_cover_the_blob() {
     let (mut injection, mut outbox) = bench();

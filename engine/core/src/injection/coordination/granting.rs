@@ -79,7 +79,8 @@ impl Coordination {
         }
     }
 
-    /// The wanter with the fewest leases, then the fewest pieces brought in; among equals a random one. Slow ones last.
+    /// The wanter with the fewest leases, then the fewest pieces brought in; among equals a random one. Slow ones
+    /// last, and those that the upstream did not let after them.
     fn choose_holder(&self, context: &mut Context<'_>, participants: &Participants) -> Option<MemberId> {
         let best = participants.values().filter_map(Participant::rate).fold(0.0, f64::max);
         let most = participants.values().filter(|peer| peer.wants).map(|peer| peer.have.count()).max().unwrap_or(0);
@@ -99,6 +100,7 @@ impl Coordination {
             .min_by_key(|&(&member, participant)| {
                 (
                     participant.disputed,
+                    participant.was_denied(),
                     is_slow(participant),
                     at_work(member),
                     participant.injected,
