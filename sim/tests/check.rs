@@ -2,14 +2,9 @@
 
 #![allow(clippy::unwrap_used)] // A panic is how a test fails.
 
-use shoal_sim::check::{Bug, FaultKind, Invariant, Plan, Verdict, check, shrink};
+use std::{fs, io};
 
-/// A file of the folder `regressions`.
-macro_rules! regression {
-    ($name:literal) => {
-        ($name, include_str!(concat!("regressions/", $name, ".toml")))
-    };
-}
+use shoal_sim::check::{Bug, FaultKind, Invariant, Plan, Verdict, check, shrink};
 
 /// Seeds in which every planted bug is found, and which are green without one.
 const SEEDS: u64 = 150;
@@ -119,25 +114,22 @@ fn a_plan_that_fails_is_made_small_and_fails_in_the_same_way() {
     assert_eq!(small.blobs.len(), 1);
 }
 
-/// Plans that failed once, made small.
-const REGRESSIONS: [(&str, &str); 9] = [
-    regression!("begun-again-while-asked-for"),
-    regression!("damaged-only-copy"),
-    regression!("damaged-only-piece"),
-    regression!("damaged-zone"),
-    regression!("damaged-zone-large"),
-    regression!("denied-long-ago"),
-    regression!("evicted-while-asked-for"),
-    regression!("hangs-after-a-short-last-piece"),
-    regression!("leases-pile-up"),
-    regression!("wrong-pieces-for-ever"),
-    regression!("wrong-pieces-for-ever-without-ranges"),
-];
+/// Plans that failed once, made small: all in the folder `regressions`.
+fn regressions() -> Vec<(String, String)> {
+    let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/regressions");
+    let read = |entry: io::Result<fs::DirEntry>| {
+        let path = entry.unwrap().path();
+        (path.display().to_string(), fs::read_to_string(path).unwrap())
+    };
+    fs::read_dir(folder).unwrap().map(read).collect()
+}
 
 #[test]
 fn what_checks_have_found_stays_mended() {
-    for (name, text) in REGRESSIONS {
-        let plan = Plan::parse(text).unwrap();
+    let regressions = regressions();
+    assert!(!regressions.is_empty());
+    for (name, text) in regressions {
+        let plan = Plan::parse(&text).unwrap();
         assert!(!plan.about.is_empty(), "{name} says what it was");
         let violation = check(&plan, None).violation;
         assert!(violation.is_none(), "{name}: {}: {violation:?}", plan.about);
