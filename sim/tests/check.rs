@@ -115,6 +115,7 @@ fn a_plan_that_fails_is_made_small_and_fails_in_the_same_way() {
 }
 
 /// Plans that failed once, made small: all in the folder `regressions`.
+#[allow(clippy::disallowed_methods)] // The simulator reads no files; its tests may.
 fn regressions() -> Vec<(String, String)> {
     let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/regressions");
     let read = |entry: io::Result<fs::DirEntry>| {
