@@ -10,8 +10,7 @@ pub struct InjectionConfig {
     /// Blobs that a home keeps records of.
     pub blobs_max: usize,
     /// Members that a home keeps for one blob, each with its map of pieces: some hundred bytes, and up to 8 KiB for the
-    /// largest blobs. Further ones are introduced to these, and named to
-    /// nobody.
+    /// largest blobs. Further ones are introduced to these, and named to nobody.
     pub participants_max: usize,
     /// Leases at work in the whole cluster when a blob starts. One starves the upstream's link, dozens make all pieces
     /// arrive late and together (docs/tuning.md).

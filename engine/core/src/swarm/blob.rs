@@ -176,7 +176,7 @@ impl Blob {
     }
 
     /// 64 pieces at once: which are missing here and not on their way.
-    pub(super) fn missing(&self, word: usize) -> u64 {
+    fn missing(&self, word: usize) -> u64 {
         !(self.have.words()[word] | self.requested.words()[word] | self.leased.words()[word])
     }
 

@@ -156,7 +156,7 @@ impl Peer {
         self.resting_until.max(self.distrusted_until) > now
     }
 
-    /// Order of preference: few requests of ours, then little load, then speed. Slow means under a quarter of `typical`.
+    /// Order of preference: not slow, then few requests of ours, then little load. Slow means under a quarter of `typical`.
     pub(super) fn burden(&self, typical: Option<f64>) -> (bool, usize, u16) {
         let is_slow = matches!((self.pace.rate(), typical), (Some(rate), Some(typical)) if rate * 4.0 < typical);
         (is_slow, self.in_flight, u16::from(self.load.active) + u16::from(self.load.queued))
