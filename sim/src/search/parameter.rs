@@ -144,8 +144,11 @@ const PARAMETERS: &[Parameter] = table! {
         upload_slots Count 1, 64;
         upload_slots_young Count 1, 64;
         upload_backlog Count 0, 64;
+        yield_pieces Count 0, 65536;
         refused_max Count 0, 4096;
         requests_max Count 1, 64;
+        lease_requests Count 0, 64;
+        plenty_pieces Count 0, 65536;
         neighbours Count 1, 128;
         neighbours_far Count 0, 128;
         neighbours_max Count 1, 512;

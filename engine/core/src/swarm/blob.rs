@@ -185,6 +185,11 @@ impl Blob {
         self.offered.words()[word] & self.missing(word)
     }
 
+    /// Pieces that neighbours, busy or not, have, and that are missing here and not on their way.
+    pub(super) fn open_pieces(&self) -> u32 {
+        (0..self.offered.words().len()).map(|word| self.open(word).count_ones()).sum()
+    }
+
     /// Whether any neighbour, busy or not, has a piece that is missing here and not on its way.
     pub(super) fn lacks_what_neighbours_have(&self) -> bool {
         (0..self.offered.words().len()).any(|word| self.open(word) != 0)

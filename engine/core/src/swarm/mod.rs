@@ -279,7 +279,8 @@ impl Swarm {
             let all = self.transfers.uploads_for(self.config.upload_slots);
             self.uploads.set_slots(all);
             let slots = if is_young { self.config.upload_slots_young } else { all };
-            let request = UploadRequest { upload, from, digest: *digest, urgency, slots };
+            let has = blob.neighbours.get(&from).map_or(0, |neighbour| neighbour.have.count());
+            let request = UploadRequest { upload, from, digest: *digest, urgency, slots, has };
             self.uploads.request(&self.config, around.outbox, request);
         } else {
             around.outbox.push(Output::Refuse { upload, refusal: Refusal::NotHeld });

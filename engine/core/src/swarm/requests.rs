@@ -41,10 +41,18 @@ impl Swarm {
     }
 
     /// Requests at once. What this node fetches from the upstream takes their place: it comes in over the same link, and
-    /// would get less of it the more peers send at the same time, while the upstream idles.
+    /// would get less of it the more peers send at the same time, while the upstream idles. It takes more where the swarm
+    /// waits for the upstream: this node has, or fetches, nearly all that its neighbours have.
     fn requests_max(&self) -> usize {
-        let wanted = self.blobs.values().filter(|blob| blob.is_wanted()).count().max(1);
-        self.transfers.requests_for(self.config.requests_max).saturating_sub(self.holding.len() / wanted).max(2)
+        let most = self.transfers.requests_for(self.config.requests_max);
+        if self.holding.len() == 0 {
+            return most.max(2);
+        }
+        let wanted = || self.blobs.values().filter(|blob| blob.is_wanted());
+        let plenty = self.config.plenty_pieces;
+        let is_plenty = wanted().any(|blob| blob.open_pieces() > plenty);
+        let each = if is_plenty { 1 } else { self.config.lease_requests };
+        most.saturating_sub(self.holding.len() * each / wanted().count().max(1)).max(2)
     }
 
     /// The next request over all blobs: what readers wait for, then the blob with the fewest pieces on their way.
