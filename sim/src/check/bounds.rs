@@ -16,7 +16,7 @@ const LEASES_SLACK: usize = 32;
 pub(super) fn excess(census: &Census, config: &CoreConfig, nodes: usize) -> Option<String> {
     let swarm = &config.swarm;
     // One place more for what a reader waits for, and those that a young blob leaves over.
-    let waiting = swarm.upload_backlog + 1 + swarm.uploads_limit().saturating_sub(swarm.upload_slots_young);
+    let waiting = swarm.upload_backlog + 1 + swarm.slots_limit().saturating_sub(swarm.upload_slots_young);
     let leases_given = usize::try_from(config.injection.leases_max).unwrap_or(usize::MAX) + LEASES_SLACK;
     let bounds = [
         ("neighbours", census.neighbours, swarm.neighbours_max),

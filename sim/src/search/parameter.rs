@@ -142,11 +142,15 @@ macro_rules! table {
 const PARAMETERS: &[Parameter] = table! {
     swarm {
         upload_slots Count 1, 64;
+        upload_slots_plenty Count 1, 64;
         upload_slots_young Count 1, 64;
         upload_backlog Count 0, 64;
         yield_pieces Count 0, 65536;
         refused_max Count 0, 4096;
         requests_max Count 1, 64;
+        requests_plenty Count 1, 64;
+        requests_behind Count 0, 64;
+        behind_pieces Count 0, 65536;
         lease_requests Count 0, 64;
         plenty_pieces Count 0, 65536;
         neighbours Count 1, 128;
@@ -174,6 +178,7 @@ const PARAMETERS: &[Parameter] = table! {
     injection {
         leases_start Count 1, 256;
         leases_max Count 1, 1024;
+        hungry_pieces Count 0, 65536;
         run_bytes_start Bytes 256 * KIB, 1024 * MIB;
         run_bytes_max Bytes 256 * KIB, 16 * 1024 * MIB;
         run_time Time 10 * MS, 60 * S;

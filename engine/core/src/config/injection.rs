@@ -17,6 +17,9 @@ pub struct InjectionConfig {
     pub leases_start: u32,
     /// Most leases at work for one blob.
     pub leases_max: u32,
+    /// The swarm waits for the upstream where wanters lack so few of the pieces that are about, in the mean: what is on its
+    /// way to them and what they have not heard of. There the limit returns to what the upstream has shown it can send.
+    pub hungry_pieces: u32,
     /// Bytes of a holder's first lease. Small, so that the first pieces are shared early.
     pub run_bytes_start: u64,
     /// Bytes of the largest lease.
@@ -79,6 +82,7 @@ impl Default for InjectionConfig {
             participants_max: 131_072,
             leases_start: 4,
             leases_max: 16,
+            hungry_pieces: 128,
             run_bytes_start: 1024 * 1024,
             run_bytes_max: 64 * 1024 * 1024,
             run_time: Duration::from_secs(1),

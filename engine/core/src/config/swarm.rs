@@ -8,6 +8,10 @@ pub struct SwarmConfig {
     /// Pieces sent at once. Admission matters more than piece policy: few at once finish early and can be passed on. Up to
     /// three times as many where requests are long on their way against the time that a piece takes.
     pub upload_slots: usize,
+    /// The same where there is plenty to be had ([`plenty_pieces`]), so that no link waits for the upstream.
+    ///
+    /// [`plenty_pieces`]: Self::plenty_pieces
+    pub upload_slots_plenty: usize,
     /// The same for a blob of which this node has only the first pieces, which nearly everybody lacks: the fewer are sent
     /// at once, the sooner there is a second source.
     pub upload_slots_young: usize,
@@ -19,14 +23,23 @@ pub struct SwarmConfig {
     pub yield_pieces: u32,
     /// Refused members that are told when a slot frees.
     pub refused_max: usize,
-    /// Pieces requested at once from all peers. More than the uploaders' slots only makes queues. Up to three times as many
-    /// where requests are long on their way against the time that a piece takes.
+    /// Pieces requested at once from all peers, those that follow others not counted. More than the uploaders' slots only
+    /// makes queues. Up to three times as many where requests are long on their way against the time that a piece takes.
     pub requests_max: usize,
+    /// The same where there is plenty to be had ([`plenty_pieces`]): the more flows a link has, the less it matters that
+    /// one of them stands still for the way of a request.
+    ///
+    /// [`plenty_pieces`]: Self::plenty_pieces
+    pub requests_plenty: usize,
+    /// So many more at a node that is behind its neighbours: it has no flow to spare.
+    pub requests_behind: usize,
+    /// A node is behind that has fewer pieces than its neighbours that want pieces have in the mean, by more than so many.
+    pub behind_pieces: u32,
     /// Requests whose place a lease takes at its holder where the swarm waits for the upstream: what that sends comes in over
     /// the same link, and gets less of it the more peers send at the same time.
     pub lease_requests: usize,
-    /// The swarm waits for the upstream where a holder could ask its neighbours for so many pieces at most. With more a lease
-    /// takes the place of one request.
+    /// The swarm waits for the upstream where a node could ask its neighbours for so many pieces at most. With more there is
+    /// plenty to be had: a lease takes the place of one request, and the next piece is asked for before the last has come.
     pub plenty_pieces: u32,
     /// Neighbours that a node looks for in each swarm.
     pub neighbours: usize,
@@ -81,11 +94,15 @@ impl Default for SwarmConfig {
     fn default() -> Self {
         Self {
             upload_slots: 5,
+            upload_slots_plenty: 8,
             upload_slots_young: 2,
             upload_backlog: 1,
             yield_pieces: 2,
             refused_max: 256,
             requests_max: 6,
+            requests_plenty: 8,
+            requests_behind: 4,
+            behind_pieces: 2,
             lease_requests: 3,
             plenty_pieces: 8,
             neighbours: 16,
@@ -132,14 +149,19 @@ impl SwarmConfig {
         expected.saturating_mul(8).min(self.gateway_patience_max).max(self.gateway_patience_min)
     }
 
-    /// Most pieces that are ever requested at once, a repeated one not counted.
+    /// Most pieces that are ever requested at once, a repeated one not counted: each may be followed by another.
     pub fn requests_limit(&self) -> usize {
-        self.requests_max * STRETCH_MAX
+        2 * (self.requests_max.max(self.requests_plenty) * STRETCH_MAX + self.requests_behind)
     }
 
-    /// Most pieces that are ever sent at once.
+    /// Slots that a node ever has at once.
+    pub fn slots_limit(&self) -> usize {
+        self.upload_slots.max(self.upload_slots_plenty) * STRETCH_MAX
+    }
+
+    /// Most pieces that are ever sent at once: each slot's may be followed by another.
     pub fn uploads_limit(&self) -> usize {
-        self.upload_slots * STRETCH_MAX
+        2 * self.slots_limit()
     }
 }
 

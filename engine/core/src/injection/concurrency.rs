@@ -3,14 +3,34 @@
 //! Too many, and all pieces arrive late and together, each at a single holder; too few, and the upstream idles. The
 //! limit climbs the hill of the measured total rate: one more while that raises the rate by 5 %, else one less and a
 //! pause. (The additive part of AIMD, Chiu and Jain 1989, with the rate in place of a loss signal.)
+//!
+//! That is slow where the upstream is faster than the nodes: once these exchange pieces, a lease gets a small share of its
+//! holder's link, and the rate falls whatever the limit does. So while the swarm waits for the upstream, and that sends much
+//! less than it has sent before, the limit grows by half at each window.
 
 use std::time::Duration;
 
 use crate::{config::InjectionConfig, time::Time};
 
-/// Time over which a rate is measured before the limit moves, and windows without a move after a step that did not pay.
+/// Longest time over which a rate is measured before the limit moves; less where so many pieces have come.
 const WINDOW: Duration = Duration::from_secs(2);
+const WINDOW_MIN: Duration = Duration::from_millis(500);
+const WINDOW_PIECES: u64 = 32;
+
+/// Windows without a move after a step that did not pay.
 const PAUSE_WINDOWS: u32 = 5;
+
+/// The upstream sends much less than it can below this share of the most that it has sent.
+const IDLE_SHARE: f64 = 0.7;
+
+/// More leases that brought nothing say that it cannot send so much any more: what it has shown counts for so much.
+const PEAK_KEPT: f64 = 0.9;
+
+/// A rise of the rate that is no chance.
+const RISE: f64 = 1.05;
+
+/// What one wanter lacks counts for so much in the mean.
+const LACKING_WEIGHT: f64 = 1.0 / 16.0;
 
 /// The limit and what it learns from.
 #[derive(Debug)]
@@ -22,6 +42,13 @@ pub(super) struct Concurrency {
     previous_rate: Option<f64>,
     stepped_up: bool,
     pause: u32,
+    /// Bytes in a second that it has sent at most, of late.
+    peak_rate: f64,
+    /// Whether the limit grew by half at the last window.
+    leapt: bool,
+    /// Pieces that are about and that wanters lack, in the mean of the last ones that announced themselves.
+    lacking: f64,
+    hungry_pieces: f64,
 }
 
 impl Concurrency {
@@ -34,6 +61,10 @@ impl Concurrency {
             previous_rate: None,
             stepped_up: false,
             pause: 0,
+            peak_rate: 0.0,
+            leapt: false,
+            lacking: 0.0,
+            hungry_pieces: f64::from(config.hungry_pieces),
         }
     }
 
@@ -47,27 +78,41 @@ impl Concurrency {
         self.pause = PAUSE_WINDOWS;
     }
 
+    /// A wanter lacks so many of the pieces that are about.
+    pub(super) fn note_lacking(&mut self, pieces: u32) {
+        self.lacking += (f64::from(pieces) - self.lacking) * LACKING_WEIGHT;
+    }
+
     /// Counts bytes that came from the upstream.
     pub(super) fn count(&mut self, bytes: u64) {
         self.window_bytes += bytes;
     }
 
     /// Moves the limit at the end of a window. `saturated` says that all leases allowed were at work.
-    pub(super) fn tick(&mut self, now: Time, saturated: bool) {
+    pub(super) fn tick(&mut self, now: Time, saturated: bool, piece_bytes: u64) {
         let elapsed = now.since(self.window_start);
-        if elapsed < WINDOW {
+        let has_enough = elapsed >= WINDOW_MIN && self.window_bytes >= WINDOW_PIECES.saturating_mul(piece_bytes);
+        if elapsed < WINDOW && !has_enough {
             return;
         }
         let rate = self.window_bytes as f64 / elapsed.as_secs_f64();
         self.window_start = now;
         self.window_bytes = 0;
         let previous = self.previous_rate.replace(rate);
+        if std::mem::take(&mut self.leapt) && previous.is_some_and(|previous| rate < previous * RISE) {
+            self.peak_rate *= PEAK_KEPT;
+        }
+        self.peak_rate = self.peak_rate.max(rate);
+        let is_idle = rate < self.peak_rate * IDLE_SHARE && self.lacking < self.hungry_pieces;
+        if saturated && is_idle && self.limit < self.max {
+            return self.leap();
+        }
         if self.pause > 0 {
             self.pause -= 1;
             return;
         }
         let Some(previous) = previous.filter(|_| saturated) else { return };
-        if self.stepped_up && rate < previous * 1.05 {
+        if self.stepped_up && rate < previous * RISE {
             self.stepped_up = false;
             self.limit = (self.limit - 1).max(1);
             self.pause = PAUSE_WINDOWS;
@@ -75,6 +120,12 @@ impl Concurrency {
             self.stepped_up = self.limit < self.max;
             self.limit = (self.limit + 1).min(self.max);
         }
+    }
+
+    fn leap(&mut self) {
+        self.limit = (self.limit + (self.limit / 2).max(1)).min(self.max);
+        self.leapt = true;
+        self.stepped_up = false;
     }
 }
 
@@ -88,7 +139,7 @@ mod tests {
         let mut concurrency = Concurrency::new(Time::ZERO, &config);
         for window in 1..=windows {
             concurrency.count(rate(concurrency.limit()) * 2);
-            concurrency.tick(Time::ZERO + WINDOW * window, true);
+            concurrency.tick(Time::ZERO + WINDOW * window, true, u64::MAX);
         }
         concurrency
     }
@@ -104,6 +155,52 @@ mod tests {
         let config = InjectionConfig::default();
         let limit = run(60, |_| 10_000_000).limit();
         assert!((config.leases_start - 1..=config.leases_start + 1).contains(&limit), "{limit}");
+    }
+
+    /// An upstream that sends each lease of `limit` a hundredth of what it sent in the first window. The limit after four more.
+    fn after_the_rate_has_fallen(lacking: u32) -> u32 {
+        let mut concurrency = Concurrency::new(Time::ZERO, &InjectionConfig::default());
+        for window in 1..=5 {
+            let rate = if window == 1 { 100_000_000 } else { u64::from(concurrency.limit()) * 1_000_000 };
+            concurrency.count(rate * 2);
+            (0..100).for_each(|_| concurrency.note_lacking(lacking));
+            concurrency.tick(Time::ZERO + WINDOW * window, true, u64::MAX);
+        }
+        concurrency.limit()
+    }
+
+    #[test]
+    fn it_returns_to_what_the_upstream_has_sent_before_while_the_swarm_waits_for_it() {
+        let config = InjectionConfig::default();
+        assert_eq!(after_the_rate_has_fallen(config.hungry_pieces / 2), config.leases_max);
+        let limit = after_the_rate_has_fallen(config.hungry_pieces * 2);
+        assert_eq!(limit, config.leases_start + 4, "one more for each window, as the rate rises");
+    }
+
+    #[test]
+    fn an_upstream_that_has_become_slower_is_left_alone_in_the_end() {
+        let config = InjectionConfig { leases_max: 1000, ..InjectionConfig::default() };
+        let mut concurrency = Concurrency::new(Time::ZERO, &config);
+        for window in 1..=100 {
+            concurrency.count(if window == 1 { 30_000_000 } else { 10_000_000 });
+            concurrency.tick(Time::ZERO + WINDOW * window, true, u64::MAX);
+        }
+        assert!(concurrency.limit() < 200, "{} leases", concurrency.limit());
+    }
+
+    #[test]
+    fn many_pieces_make_a_window_short() {
+        let mut concurrency = Concurrency::new(Time::ZERO, &InjectionConfig::default());
+        let start = concurrency.limit();
+        for window in 1..=2 {
+            concurrency.count(1_000_000 * window);
+            concurrency.tick(
+                Time::ZERO + WINDOW_MIN * u32::try_from(window).expect("few"),
+                true,
+                1_000_000 / WINDOW_PIECES,
+            );
+        }
+        assert_eq!(concurrency.limit(), start + 1, "the second window was over after a second");
     }
 
     #[test]

@@ -104,8 +104,11 @@ impl Coordination {
     }
 
     /// Adds what an announcement has.
-    pub(super) fn add_available(&mut self, have: &PieceMap) {
-        self.available.union(have);
+    pub(super) fn add_available(&mut self, announcement: &Announcement) {
+        self.available.union(&announcement.have);
+        if announcement.wants {
+            self.concurrency.note_lacking(self.available.count() - announcement.have.count());
+        }
     }
 
     /// Computes anew which pieces are about, after somebody lost some or was lost.
@@ -275,7 +278,7 @@ impl Coordination {
             !runs.is_empty()
         });
         let saturated = self.at_work(now) >= self.concurrency.limit();
-        self.concurrency.tick(now, saturated);
+        self.concurrency.tick(now, saturated, self.geometry.piece_bytes());
         self.late_after = self.piece_time(participants).map(|time| (time * 4).max(context.config.late_min));
     }
 

@@ -179,7 +179,7 @@ impl Record {
             if lost || participant.disputed {
                 coordination.recount(&self.participants);
             } else {
-                coordination.add_available(&announcement.have);
+                coordination.add_available(announcement);
             }
         }
     }

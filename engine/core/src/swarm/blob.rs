@@ -44,6 +44,8 @@ pub(super) struct Blob {
     /// Whether the whole was wrong here before: a piece may be wrong although its voucher is good, and who has only some
     /// pieces would give it out again and again. So pieces are taken from those that have all of them, and the upstream.
     pub(super) is_careful: bool,
+    /// Whether this node had fewer pieces than its neighbours when it stored the last one.
+    pub(super) is_behind: bool,
     /// Pieces before this one are stored.
     cursor: u32,
 }
@@ -134,6 +136,7 @@ impl Blob {
             hedged: 0,
             corrupted: 0,
             is_careful: false,
+            is_behind: false,
             cursor: 0,
         };
         blob.move_cursor();
@@ -188,6 +191,14 @@ impl Blob {
     /// Pieces that neighbours, busy or not, have, and that are missing here and not on their way.
     pub(super) fn open_pieces(&self) -> u32 {
         (0..self.offered.words().len()).map(|word| self.open(word).count_ones()).sum()
+    }
+
+    /// Whether the neighbours that want pieces have more than this node, by more than `margin` in the mean.
+    pub(super) fn lags(&self, margin: u32) -> bool {
+        let wanting = self.neighbours.values().filter(|neighbour| neighbour.wants);
+        let (count, pieces) =
+            wanting.fold((0, 0), |(count, pieces), neighbour| (count + 1, pieces + u64::from(neighbour.have.count())));
+        pieces > (u64::from(self.have.count()) + u64::from(margin)) * count
     }
 
     /// Whether any neighbour, busy or not, has a piece that is missing here and not on its way.

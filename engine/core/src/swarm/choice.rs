@@ -97,6 +97,15 @@ impl<'a> Chooser<'a> {
         (is_missing(blob, first) && self.sources(blob, reach, first).next().is_some()).then_some(first)
     }
 
+    /// The rarest piece that `from` has, which is sending one and so may be asked.
+    pub(super) fn choose_from(&mut self, blob: &'a Blob, from: MemberId) -> Option<PieceIndex> {
+        let neighbour = blob.neighbours.get(&from).filter(|neighbour| blob.is_source(neighbour))?;
+        let (free_at, peer) = self.peers.look_at(from);
+        let candidate = Candidate { id: from, neighbour, have: neighbour.have.words(), free_at, peer };
+        let near = std::iter::once(candidate).collect();
+        self.rarest_near(blob, &Reach { near, far: Neighbours::new(), zone: Neighbours::new() })
+    }
+
     /// A second source for a piece that `not_from` is slow to deliver.
     pub(super) fn another_source(&mut self, blob: &'a Blob, piece: PieceIndex, not_from: MemberId) -> Option<MemberId> {
         if !blob.is_to_be_had(piece, not_from) {

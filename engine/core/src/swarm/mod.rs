@@ -8,6 +8,7 @@ mod announcer;
 mod blob;
 mod choice;
 mod crossing;
+mod following;
 mod holding;
 mod lease_work;
 pub(crate) mod neighbours;
@@ -276,7 +277,9 @@ impl Swarm {
     ) {
         if let Some(blob) = self.blobs.get(digest).filter(|blob| blob.have.has(piece)) {
             let is_young = blob.is_wanted() && blob.have.count() <= YOUNG_PIECES;
-            let all = self.transfers.uploads_for(self.config.upload_slots);
+            let is_plenty = !blob.is_wanted() || self.has_plenty(blob);
+            let usual = if is_plenty { self.config.upload_slots_plenty } else { self.config.upload_slots };
+            let all = self.transfers.uploads_for(usual);
             self.uploads.set_slots(all);
             let slots = if is_young { self.config.upload_slots_young } else { all };
             let has = blob.neighbours.get(&from).map_or(0, |neighbour| neighbour.have.count());

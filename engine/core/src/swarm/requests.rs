@@ -22,14 +22,29 @@ const HEDGE_LAST: u32 = 2;
 const HEDGE_PREFIX: u32 = 3;
 const HEDGE_ANY: u32 = 5;
 
+/// Requests that a node may always make, whatever it fetches from the upstream.
+const REQUESTS_MIN: usize = 2;
+
+/// Where a request stands among those of its peer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Place {
+    /// A reader waits for it.
+    First,
+    /// Beside the others.
+    Usual,
+    /// Behind the piece that is being sent.
+    Behind,
+}
+
 impl Swarm {
     /// Asks for pieces while there are free requests and pieces to be had.
     pub(super) fn make_requests(&mut self, around: &mut Surroundings<'_>) {
-        while self.transfers.len() < self.requests_max() {
+        while self.transfers.leading() < self.requests_max() {
             let Some((digest, choice)) = self.choose(around.now) else { break };
-            let urgency = if choice.is_demanded { Urgency::OnDemand } else { Urgency::Bulk };
-            self.request(around, &digest, choice.piece, choice.from, urgency);
+            let place = if choice.is_demanded { Place::First } else { Place::Usual };
+            self.request(around, &digest, choice.piece, choice.from, place);
         }
+        self.follow_on(around);
         self.repeat_slow(around);
         self.plan_requests(around.now);
     }
@@ -37,22 +52,28 @@ impl Swarm {
     /// Whether there is room for a request, or one that is late and may be made of a second peer.
     pub(super) fn may_make_requests(&self, now: Time) -> bool {
         let is_due = self.requests_at.is_some_and(|at| at <= now);
-        is_due || self.is_request_late || self.transfers.len() < self.requests_max()
+        is_due || self.is_request_late || self.transfers.leading() < self.requests_max()
     }
 
     /// Requests at once. What this node fetches from the upstream takes their place: it comes in over the same link, and
     /// would get less of it the more peers send at the same time, while the upstream idles. It takes more where the swarm
     /// waits for the upstream: this node has, or fetches, nearly all that its neighbours have.
     fn requests_max(&self) -> usize {
-        let most = self.transfers.requests_for(self.config.requests_max);
-        if self.holding.len() == 0 {
-            return most.max(2);
-        }
         let wanted = || self.blobs.values().filter(|blob| blob.is_wanted());
-        let plenty = self.config.plenty_pieces;
-        let is_plenty = wanted().any(|blob| blob.open_pieces() > plenty);
+        let is_plenty = wanted().any(|blob| self.has_plenty(blob));
+        let usual = if is_plenty { self.config.requests_plenty } else { self.config.requests_max };
+        let behind = if wanted().any(|blob| blob.is_behind) { self.config.requests_behind } else { 0 };
+        let most = self.transfers.requests_for(usual) + behind;
+        if self.holding.len() == 0 {
+            return most.max(REQUESTS_MIN);
+        }
         let each = if is_plenty { 1 } else { self.config.lease_requests };
-        most.saturating_sub(self.holding.len() * each / wanted().count().max(1)).max(2)
+        most.saturating_sub(self.holding.len() * each / wanted().count().max(1)).max(REQUESTS_MIN)
+    }
+
+    /// Whether neighbours have more of the blob than a node that waits for the upstream would find with them.
+    pub(super) fn has_plenty(&self, blob: &Blob) -> bool {
+        blob.open_pieces() > self.config.plenty_pieces
     }
 
     /// The next request over all blobs: what readers wait for, then the blob with the fewest pieces on their way.
@@ -86,18 +107,18 @@ impl Swarm {
     }
 
     /// Time that a gateway of the zone has to bring in a piece.
-    fn gateway_patience(&self, blob: &Blob) -> Duration {
+    pub(super) fn gateway_patience(&self, blob: &Blob) -> Duration {
         let expected = self.transfers.expected(blob.geometry.piece_bytes()).unwrap_or_default();
         self.config.gateway_patience(expected)
     }
 
-    fn request(
+    pub(super) fn request(
         &mut self,
         around: &mut Surroundings<'_>,
         digest: &Digest,
         piece: PieceIndex,
         from: MemberId,
-        urgency: Urgency,
+        place: Place,
     ) {
         let Some(blob) = self.blobs.get_mut(digest) else { return };
         blob.requested.insert(piece);
@@ -109,13 +130,15 @@ impl Swarm {
             bytes: blob.geometry.len(piece),
             started_at: around.now,
             progressed_at: around.now,
+            follows: place == Place::Behind,
         });
+        let urgency = if place == Place::First { Urgency::OnDemand } else { Urgency::Bulk };
         around.outbox.push(Output::RequestPiece { transfer, from, digest: *digest, piece, urgency });
     }
 
     /// A piece arrived from a peer and is stored.
     pub(crate) fn piece_stored(&mut self, around: &mut Surroundings<'_>, id: TransferId) {
-        let Some(transfer) = self.close(id) else { return };
+        let Some(transfer) = self.close(id, around.now) else { return };
         let elapsed = around.now.since(transfer.started_at);
         self.transfers.measure(transfer.bytes, elapsed);
         self.peers.get_mut(transfer.from).note_delivery(transfer.bytes, elapsed);
@@ -135,6 +158,7 @@ impl Swarm {
             return;
         }
         blob.demand.retain(|&demanded| demanded != piece);
+        blob.is_behind = blob.lags(self.config.behind_pieces);
         let is_last = !blob.is_wanted();
         if is_last {
             self.timers.set(Timer::Announce(*digest), around.now);
@@ -154,7 +178,7 @@ impl Swarm {
 
     /// A piece did not arrive.
     pub(crate) fn piece_failed(&mut self, around: &mut Surroundings<'_>, id: TransferId, failure: TransferFailure) {
-        let Some(transfer) = self.close(id) else { return };
+        let Some(transfer) = self.close(id, around.now) else { return };
         if let TransferFailure::Busy(_) = failure {
             self.transfers.note_refusal(around.now.since(transfer.started_at));
         }
@@ -181,10 +205,14 @@ impl Swarm {
         let stalled: SmallVec<[_; 8]> = self
             .transfers
             .iter()
-            .filter(|(_, transfer)| self.transfers.stalls_at(transfer, &self.config) <= around.now)
+            .filter(|(_, transfer)| self.transfers.stalls_at(transfer, &self.config).is_some_and(|at| at <= around.now))
             .map(|(id, transfer)| (id, transfer.from))
             .collect();
         for (id, from) in stalled {
+            // What waits behind it would not come either.
+            for follower in self.transfers.matching(|transfer| transfer.from == from && transfer.follows) {
+                self.cancel(around, follower);
+            }
             self.cancel(around, id);
             self.peers.get_mut(from).rest(around.now, &self.config);
         }
@@ -200,7 +228,7 @@ impl Swarm {
     /// Asks a second peer for pieces that the first is slow to deliver: where nothing else is left to ask for, where a
     /// reader waits, or where the first is far behind. (Endgame, BEP 3; the tail at scale, Dean and Barroso 2013.)
     fn repeat_slow(&mut self, around: &mut Surroundings<'_>) {
-        let idle = self.transfers.len() < self.requests_max();
+        let idle = self.transfers.leading() < self.requests_max();
         let late: SmallVec<[_; 8]> = self
             .transfers
             .iter()
@@ -209,7 +237,7 @@ impl Swarm {
             .map(|(_, transfer)| *transfer)
             .collect();
         for transfer in late {
-            if self.transfers.len() > self.requests_max() {
+            if self.transfers.leading() > self.requests_max() {
                 return;
             }
             self.repeat(around, &transfer);
@@ -226,7 +254,7 @@ impl Swarm {
         if let Some(blob) = self.blobs.get_mut(&slow.digest) {
             blob.hedged += 1;
         }
-        self.request(around, &slow.digest, slow.piece, from, Urgency::Bulk);
+        self.request(around, &slow.digest, slow.piece, from, Place::Usual);
     }
 
     /// When a transfer may be repeated elsewhere, unless it already is; `None` where the blob's share of repeats is spent.
@@ -237,7 +265,7 @@ impl Swarm {
             _ => self.blobs.get(&transfer.digest),
         }?;
         let share = (blob.geometry.pieces() / 50).max(4);
-        if blob.hedged >= share {
+        if blob.hedged >= share || transfer.follows {
             return None;
         }
         let factor = if idle {
@@ -252,8 +280,8 @@ impl Swarm {
 
     /// Plans the next look: when a transfer stalls or is late, or when a peer that is left alone may be asked again.
     fn plan_requests(&mut self, now: Time) {
-        let idle = self.transfers.len() < self.requests_max();
-        let stalls = self.transfers.iter().map(|(_, transfer)| self.transfers.stalls_at(transfer, &self.config));
+        let idle = self.transfers.leading() < self.requests_max();
+        let stalls = self.transfers.iter().filter_map(|(_, transfer)| self.transfers.stalls_at(transfer, &self.config));
         let hedges: SmallVec<[Time; 32]> = self
             .transfers
             .iter()
@@ -270,21 +298,24 @@ impl Swarm {
         let is_waiting = |blob: &Blob| blob.is_wanted() && blob.crossing.is_exclusive();
         let waiting = self.blobs.values().filter(|blob| wants && is_waiting(blob));
         let takeover = waiting.map(|blob| now + self.gateway_patience(blob) / 4).min();
-        self.requests_at = stalls.chain(hedges).chain(returns).chain(takeover).min();
+        let followers = self.next_to_follow(now);
+        self.requests_at = stalls.chain(hedges).chain(returns).chain(takeover).chain(followers).min();
     }
 
     /// Gives up a transfer whose result is of no use.
     pub(super) fn cancel(&mut self, around: &mut Surroundings<'_>, id: TransferId) -> Option<Transfer> {
-        let transfer = self.close(id)?;
+        let transfer = self.close(id, around.now)?;
         around.outbox.push(Output::CancelTransfer { transfer: id });
         Some(transfer)
     }
 
     /// Takes a transfer off the books.
-    fn close(&mut self, id: TransferId) -> Option<Transfer> {
+    fn close(&mut self, id: TransferId, now: Time) -> Option<Transfer> {
         let transfer = self.transfers.remove(id)?;
         let mut peer = self.peers.get_mut(transfer.from);
         peer.in_flight = peer.in_flight.saturating_sub(1);
+        drop(peer);
+        self.transfers.let_follow(transfer.from, now);
         let is_repeated = !self.transfers.of_piece(&transfer.digest, transfer.piece).is_empty();
         if !is_repeated && let Some(blob) = self.blobs.get_mut(&transfer.digest) {
             blob.requested.remove(transfer.piece);

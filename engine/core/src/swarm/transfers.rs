@@ -18,6 +18,12 @@ const STRETCH_USUAL: f64 = 1.25;
 /// What is known of the pace counts for so much when another piece comes.
 const PACE_KEPT: f64 = 0.9;
 
+/// The next piece is asked for so many ways there and back before the last should be here.
+const FOLLOW_WAYS: f64 = 2.0;
+
+/// The way there and back, as a share of what a piece takes, where none has been measured: peers that refuse nothing.
+const WAY_UNKNOWN: f64 = 0.25;
+
 /// One request for one piece.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Transfer {
@@ -27,6 +33,9 @@ pub(super) struct Transfer {
     pub(super) bytes: u64,
     pub(super) started_at: Time,
     pub(super) progressed_at: Time,
+    /// Whether it waits at its peer for another piece to be sent: it has not begun to take time, nor a place among the
+    /// requests.
+    pub(super) follows: bool,
 }
 
 /// All requests under way, at most a few, and what the last ones took.
@@ -46,6 +55,29 @@ pub(super) struct Transfers {
 impl Transfers {
     pub(super) fn len(&self) -> usize {
         self.open.len()
+    }
+
+    /// Requests that take a place: all that do not follow others.
+    pub(super) fn leading(&self) -> usize {
+        self.open.iter().filter(|(_, transfer)| !transfer.follows).count()
+    }
+
+    /// One of `from` is over: what followed it is sent from now on.
+    pub(super) fn let_follow(&mut self, from: MemberId, now: Time) {
+        let of_peer = |transfer: &Transfer| transfer.from == from;
+        if self.iter().any(|(_, transfer)| of_peer(transfer) && !transfer.follows) {
+            return;
+        }
+        if let Some((_, next)) = self.open.iter_mut().find(|(_, transfer)| of_peer(transfer)) {
+            *next = Transfer { follows: false, started_at: now, progressed_at: now, ..*next };
+        }
+    }
+
+    /// When the next piece may be asked for behind this one, so that its bytes come right after it.
+    pub(super) fn followed_at(&self, transfer: &Transfer) -> Option<Time> {
+        let expected = self.expected(transfer.bytes).filter(|_| !transfer.follows)?;
+        let way = self.reaction.map_or(expected.mul_f64(WAY_UNKNOWN), Duration::from_secs_f64);
+        Some(transfer.started_at + expected.saturating_sub(way.mul_f64(FOLLOW_WAYS)))
     }
 
     pub(super) fn start(&mut self, transfer: Transfer) -> TransferId {
@@ -120,11 +152,11 @@ impl Transfers {
         self.open.iter().filter(|(_, other)| same(other)).nth(1).is_some()
     }
 
-    /// When a transfer has stalled unless a byte arrives.
-    pub(super) fn stalls_at(&self, transfer: &Transfer, config: &SwarmConfig) -> Time {
+    /// When a transfer has stalled unless a byte arrives; one that follows another cannot.
+    pub(super) fn stalls_at(&self, transfer: &Transfer, config: &SwarmConfig) -> Option<Time> {
         let patience =
             self.expected(transfer.bytes).map_or(config.stall_unknown, |expected| (expected * 4).max(config.stall_min));
-        transfer.progressed_at + patience
+        (!transfer.follows).then_some(transfer.progressed_at + patience)
     }
 
     /// When a transfer is old enough to be repeated elsewhere, by `factor` of what it should take.
@@ -175,11 +207,12 @@ mod tests {
             bytes: PIECE,
             started_at: Time::ZERO,
             progressed_at: Time::ZERO,
+            follows: false,
         };
         let config = SwarmConfig::default();
-        assert_eq!(transfers.stalls_at(&transfer, &config), Time::ZERO + config.stall_unknown);
+        assert_eq!(transfers.stalls_at(&transfer, &config), Some(Time::ZERO + config.stall_unknown));
         transfers.measure(PIECE, Duration::from_millis(100));
-        assert_eq!(transfers.stalls_at(&transfer, &config), Time::ZERO + config.stall_min);
+        assert_eq!(transfers.stalls_at(&transfer, &config), Some(Time::ZERO + config.stall_min));
     }
 
     #[test]
