@@ -83,9 +83,10 @@ fn the_last_of_many_are_not_those_whom_uploaders_refused_most() {
         let many =
             Overrides { link: Some(link), upstream: Some(6_250_000), seed: Some(seed), ..smaller(100, 64 << 20) };
         let scenario = scenario("cold-start", &many);
-        // 1.15 to 1.17 where nobody gives its place to a member that is behind.
+        // 1.16 where nobody gives its place to a member that is behind; 1.12 where a node asks for its next piece only
+        // when the last is here, and leases stay as few as when nodes had no other pieces to fetch.
         let ratio = ratio(&scenario, &made(&scenario, &Options::default()));
-        assert!(ratio < 1.14, "seed {seed}: {ratio} times the bound");
+        assert!(ratio < 1.11, "seed {seed}: {ratio} times the bound");
     }
 }
 

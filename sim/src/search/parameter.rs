@@ -153,6 +153,7 @@ const PARAMETERS: &[Parameter] = table! {
         behind_pieces Count 0, 65536;
         lease_requests Count 0, 64;
         plenty_pieces Count 0, 65536;
+        follow_pieces Count 0, 65536;
         neighbours Count 1, 128;
         neighbours_far Count 0, 128;
         neighbours_max Count 1, 512;

@@ -39,8 +39,11 @@ pub struct SwarmConfig {
     /// the same link, and gets less of it the more peers send at the same time.
     pub lease_requests: usize,
     /// The swarm waits for the upstream where a node could ask its neighbours for so many pieces at most. With more there is
-    /// plenty to be had: a lease takes the place of one request, and the next piece is asked for before the last has come.
+    /// plenty to be had, and a lease takes the place of one request.
     pub plenty_pieces: u32,
+    /// With more than so many the next piece is asked for of a peer before its last has come. With fewer, what is asked for
+    /// early is asked for of the wrong peer: more links stand still than where requests wait for pieces.
+    pub follow_pieces: u32,
     /// Neighbours that a node looks for in each swarm.
     pub neighbours: usize,
     /// Neighbours in other zones that it looks for besides, where its zone has gateways.
@@ -105,6 +108,7 @@ impl Default for SwarmConfig {
             behind_pieces: 2,
             lease_requests: 3,
             plenty_pieces: 8,
+            follow_pieces: 24,
             neighbours: 16,
             neighbours_far: 12,
             requests_far_max: 2,

@@ -61,14 +61,14 @@ impl Swarm {
     fn requests_max(&self) -> usize {
         let wanted = || self.blobs.values().filter(|blob| blob.is_wanted());
         let is_plenty = wanted().any(|blob| self.has_plenty(blob));
+        if self.holding.len() > 0 {
+            let most = self.transfers.requests_for(self.config.requests_max);
+            let each = if is_plenty { 1 } else { self.config.lease_requests };
+            return most.saturating_sub(self.holding.len() * each / wanted().count().max(1)).max(REQUESTS_MIN);
+        }
         let usual = if is_plenty { self.config.requests_plenty } else { self.config.requests_max };
         let behind = if wanted().any(|blob| blob.is_behind) { self.config.requests_behind } else { 0 };
-        let most = self.transfers.requests_for(usual) + behind;
-        if self.holding.len() == 0 {
-            return most.max(REQUESTS_MIN);
-        }
-        let each = if is_plenty { 1 } else { self.config.lease_requests };
-        most.saturating_sub(self.holding.len() * each / wanted().count().max(1)).max(REQUESTS_MIN)
+        self.transfers.requests_for(usual).max(REQUESTS_MIN) + behind
     }
 
     /// Whether neighbours have more of the blob than a node that waits for the upstream would find with them.

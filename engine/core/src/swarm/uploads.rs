@@ -52,9 +52,10 @@ pub(super) struct UploadRequest {
 }
 
 impl UploadRequest {
-    /// Whether its member has clearly fewer pieces of the blob than that of `other`, so that it goes first.
+    /// Whether its member has clearly fewer pieces of the blob than that of `other`, or none, so that it goes first.
     fn is_poorer(&self, config: &SwarmConfig, other: &Self) -> bool {
-        self.digest == other.digest && self.has.saturating_add(config.yield_pieces) < other.has
+        let margin = if self.has == 0 { 0 } else { config.yield_pieces };
+        self.digest == other.digest && self.has.saturating_add(margin) < other.has
     }
 }
 
@@ -340,6 +341,16 @@ mod tests {
     }
 
     #[test]
+    fn one_with_nothing_goes_before_one_with_anything() {
+        let (mut uploads, mut outbox, config) = requested(4);
+        uploads.request(&config, &mut outbox, UploadRequest { has: 1, ..asked(UploadId(5), peer(5), Urgency::Bulk) });
+        drain(&mut outbox);
+        uploads.request(&config, &mut outbox, asked(UploadId(6), peer(6), Urgency::Bulk));
+        let told = drain(&mut outbox);
+        assert!(matches!(told[..], [Output::Refuse { upload: UploadId(5), .. }]), "{told:?}");
+    }
+
+    #[test]
     fn a_member_that_is_sent_a_piece_may_have_one_more_follow_on_its_slot() {
         let (mut uploads, mut outbox, config) = requested(6);
         drain(&mut outbox);
@@ -361,8 +372,10 @@ mod tests {
     #[test]
     fn nothing_follows_while_one_waits_that_has_fewer_pieces() {
         let margin = SwarmConfig::default().yield_pieces;
-        for (has, is_served) in [(margin, true), (margin + 1, false)] {
-            let (mut uploads, mut outbox, config) = requested(5);
+        for (has, is_served) in [(1 + margin, true), (2 + margin, false)] {
+            let (mut uploads, mut outbox, config) = requested(4);
+            let waiting = UploadRequest { has: 1, ..asked(UploadId(5), peer(5), Urgency::Bulk) };
+            uploads.request(&config, &mut outbox, waiting);
             drain(&mut outbox);
             let next = UploadRequest { has, ..asked(UploadId(11), peer(1), Urgency::Bulk) };
             uploads.request(&config, &mut outbox, next);

@@ -52,7 +52,7 @@ fn asked(lease: bool, pieces: u32) -> usize {
 #[test]
 fn a_lease_takes_the_place_of_requests_and_of_more_where_peers_have_little() {
     let config = SwarmConfig::default();
-    assert_eq!(asked(false, 200), config.requests_max);
+    assert_eq!(asked(false, 200), config.requests_plenty);
     assert_eq!(asked(true, 200), config.requests_max - 1, "there is plenty to be had from peers");
     let few = config.plenty_pieces + 1;
     assert_eq!(asked(true, few), config.requests_max - config.lease_requests, "the swarm waits for the upstream");

@@ -3,6 +3,7 @@
 mod careful;
 mod cold_start;
 mod failures;
+mod following;
 mod holders;
 mod image;
 mod names;
