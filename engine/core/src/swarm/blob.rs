@@ -188,9 +188,14 @@ impl Blob {
         self.offered.words()[word] & self.missing(word)
     }
 
-    /// Pieces that neighbours, busy or not, have, and that are missing here and not on their way.
-    pub(super) fn open_pieces(&self) -> u32 {
-        (0..self.offered.words().len()).map(|word| self.open(word).count_ones()).sum()
+    /// Whether neighbours, busy or not, have more than `count` pieces that are missing here and not on their way. Looked at
+    /// with nearly every message, so it ends as soon as so many are found.
+    pub(super) fn has_more_open_than(&self, count: u32) -> bool {
+        let mut open = 0;
+        (self.cursor as usize / 64..self.offered.words().len()).any(|word| {
+            open += self.open(word).count_ones();
+            open > count
+        })
     }
 
     /// Whether the neighbours that want pieces have more than this node, by more than `margin` in the mean.
@@ -203,7 +208,7 @@ impl Blob {
 
     /// Whether any neighbour, busy or not, has a piece that is missing here and not on its way.
     pub(super) fn lacks_what_neighbours_have(&self) -> bool {
-        (0..self.offered.words().len()).any(|word| self.open(word) != 0)
+        (self.cursor as usize / 64..self.offered.words().len()).any(|word| self.open(word) != 0)
     }
 
     /// Whether pieces may be taken from a neighbour.

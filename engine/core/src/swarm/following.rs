@@ -45,7 +45,7 @@ impl Swarm {
     fn follow(&mut self, around: &mut Surroundings<'_>, transfer: &Transfer) {
         let Some(blob) = self.blobs.get(&transfer.digest) else { return };
         // Zones with gateways have their own order of who brings in what.
-        if blob.crossing.is_exclusive() || blob.open_pieces() <= self.config.follow_pieces {
+        if blob.crossing.is_exclusive() || !blob.has_more_open_than(self.config.follow_pieces) {
             return;
         }
         let patience = self.gateway_patience(blob);

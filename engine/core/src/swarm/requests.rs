@@ -73,7 +73,7 @@ impl Swarm {
 
     /// Whether neighbours have more of the blob than a node that waits for the upstream would find with them.
     pub(super) fn has_plenty(&self, blob: &Blob) -> bool {
-        blob.open_pieces() > self.config.plenty_pieces
+        blob.has_more_open_than(self.config.plenty_pieces)
     }
 
     /// The next request over all blobs: what readers wait for, then the blob with the fewest pieces on their way.
