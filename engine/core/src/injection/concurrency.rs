@@ -76,6 +76,7 @@ impl Concurrency {
     pub(super) fn halve(&mut self) {
         self.limit = (self.limit / 2).max(1);
         self.pause = PAUSE_WINDOWS;
+        self.peak_rate = 0.0;
     }
 
     /// A wanter lacks so many of the pieces that are about.
@@ -186,6 +187,20 @@ mod tests {
             concurrency.tick(Time::ZERO + WINDOW * window, true, u64::MAX);
         }
         assert!(concurrency.limit() < 200, "{} leases", concurrency.limit());
+    }
+
+    #[test]
+    fn an_upstream_that_asks_for_less_is_not_asked_for_what_it_has_sent_before() {
+        let mut concurrency = Concurrency::new(Time::ZERO, &InjectionConfig::default());
+        concurrency.count(100_000_000);
+        concurrency.tick(Time::ZERO + WINDOW, true, u64::MAX);
+        concurrency.halve();
+        let halved = concurrency.limit();
+        for window in 2..=1 + PAUSE_WINDOWS {
+            concurrency.count(1_000_000);
+            concurrency.tick(Time::ZERO + WINDOW * window, true, u64::MAX);
+            assert_eq!(concurrency.limit(), halved, "after {window} windows");
+        }
     }
 
     #[test]
