@@ -97,10 +97,13 @@ impl<'a> Chooser<'a> {
         (is_missing(blob, first) && self.sources(blob, reach, first).next().is_some()).then_some(first)
     }
 
-    /// The rarest piece that `from` has, which is sending one and so may be asked.
+    /// The rarest piece to follow the one that `from` is sending; none where that has just refused one.
     pub(super) fn choose_from(&mut self, blob: &'a Blob, from: MemberId) -> Option<PieceIndex> {
         let neighbour = blob.neighbours.get(&from).filter(|neighbour| blob.is_source(neighbour))?;
         let (free_at, peer) = self.peers.look_at(from);
+        if free_at > self.now {
+            return None;
+        }
         let candidate = Candidate { id: from, neighbour, have: neighbour.have.words(), free_at, peer };
         let near = std::iter::once(candidate).collect();
         self.rarest_near(blob, &Reach { near, far: Neighbours::new(), zone: Neighbours::new() })

@@ -9,12 +9,7 @@
 use shoal_wire::ids::MemberId;
 use smallvec::SmallVec;
 
-use super::{
-    Surroundings, Swarm,
-    choice::Chooser,
-    requests::Place,
-    transfers::{Transfer, Transfers},
-};
+use super::{Surroundings, Swarm, choice::Chooser, requests::Place, transfers::Transfer};
 use crate::time::Time;
 
 impl Swarm {
@@ -35,11 +30,10 @@ impl Swarm {
     /// Transfers behind which nothing is asked for yet, and when that may be.
     fn to_be_followed(&self) -> impl Iterator<Item = (Time, Transfer)> {
         let only_of_its_peer = |from: MemberId| self.peers.get(from).is_some_and(|peer| peer.in_flight == 1);
-        let followed_at = |transfer: &Transfer| Transfers::followed_at(&self.transfers, transfer);
         self.transfers
             .iter()
             .filter(move |(_, transfer)| only_of_its_peer(transfer.from))
-            .filter_map(move |(_, transfer)| followed_at(transfer).map(|at| (at, *transfer)))
+            .filter_map(|(_, transfer)| self.transfers.followed_at(transfer).map(|at| (at, *transfer)))
     }
 
     fn follow(&mut self, around: &mut Surroundings<'_>, transfer: &Transfer) {

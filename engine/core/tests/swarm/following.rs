@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use shoal_core::{
     config::SwarmConfig,
-    event::{Input, Output, TransferId},
+    event::{Input, Output, TransferFailure, TransferId},
     node::Node,
     time::Time,
 };
@@ -44,6 +44,15 @@ fn hello(peer: u8, pieces: std::ops::Range<u32>) -> Input {
 /// A node asks its peers, which then have so many pieces each; after a second the first piece is here. Whom else it asked at
 /// the start, and whom it asks then.
 fn asked_with(pieces: u32) -> (Vec<MemberId>, Vec<MemberId>) {
+    let (_, first, then) = pulling(pieces);
+    let peers_of = |asked: &[(TransferId, MemberId)]| asked.iter().map(|(_, from)| *from).collect();
+    (peers_of(&first), peers_of(&then))
+}
+
+type Requests = Vec<(TransferId, MemberId)>;
+
+/// The same, with the node and the requests themselves.
+fn pulling(pieces: u32) -> (Node, Requests, Requests) {
     let mut node = node();
     let have = PieceMap::empty(Geometry::of(SIZE).expect("the size is allowed").pieces());
     asked(&mut node, Time::ZERO, Input::Want { digest: DIGEST, size: SIZE, have, can_lease: false });
@@ -54,8 +63,7 @@ fn asked_with(pieces: u32) -> (Vec<MemberId>, Vec<MemberId>) {
     let (transfer, injector) = first[0];
     let now = Time::ZERO + Duration::from_secs(1);
     let then = asked(&mut node, now, Input::PieceStored { transfer, injector });
-    let peers_of = |asked: &[(TransferId, MemberId)]| asked.iter().map(|(_, from)| *from).collect();
-    (peers_of(&first[1..]), peers_of(&then))
+    (node, first[1..].to_vec(), then)
 }
 
 #[test]
@@ -72,4 +80,15 @@ fn nothing_is_asked_for_early_while_the_swarm_waits_for_the_upstream() {
     let (first, then) = asked_with(SwarmConfig::default().follow_pieces + 8);
     assert!(!then.is_empty());
     assert!(first.iter().all(|peer| !then.contains(peer)), "{first:?} and {then:?}");
+}
+
+#[test]
+fn a_peer_that_lets_nothing_follow_is_left_alone_for_a_while() {
+    let (mut node, first, then) = pulling(200);
+    let is_sending = |peer: &MemberId| first.iter().any(|(_, from)| from == peer);
+    let (transfer, peer) = *then.iter().find(|(_, from)| is_sending(from)).expect("one of them is asked for more");
+    let failure = TransferFailure::Busy(Load { active: 8, queued: 1 });
+    let now = Time::ZERO + Duration::from_secs(1);
+    let again = asked(&mut node, now, Input::PieceFailed { transfer, failure });
+    assert!(again.iter().all(|(_, from)| *from != peer), "{peer} is asked again at once: {again:?}");
 }
