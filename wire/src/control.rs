@@ -16,6 +16,8 @@ use crate::{
 };
 
 /// One control message. Groups: names and leases between nodes and homes, have-maps between neighbours, membership.
+///
+/// What is large and rare lies in boxes: nearly all messages are news of pieces, and are moved several times.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum ControlMessage {
     /// Membership's reliable part: snapshots for joiners, state exchange, the fallback probe.
@@ -26,26 +28,26 @@ pub enum ControlMessage {
         /// Returned in the answer.
         query: QueryId,
         /// What is asked for.
-        name: Name,
+        name: Box<Name>,
     },
     /// A home's answer to [`ControlMessage::Resolve`].
     Resolution {
         /// Of the question.
         query: QueryId,
         /// What the home knows.
-        answer: NameAnswer,
+        answer: Box<NameAnswer>,
     },
     /// To all homes of `name`: what an upstream said about it.
     Publish {
         /// What was asked.
-        name: Name,
+        name: Box<Name>,
         /// What the upstream said.
-        outcome: NameOutcome,
+        outcome: Box<NameOutcome>,
     },
 
     /// To a home: the sender wants or holds the blob. Repeated at the interval that the home asks for, and at once on
     /// completion. It carries all that a home needs, so that any home can take over from nothing.
-    Announce(Announcement),
+    Announce(Box<Announcement>),
     /// A home's answer to [`ControlMessage::Announce`].
     Peers {
         /// Of the blob.
@@ -131,12 +133,15 @@ pub enum ControlMessage {
         /// The sender's load.
         load: Load,
     },
-    /// To a neighbour: pieces that the sender got since its last message about this blob.
+    /// To a neighbour: pieces that the sender got. One that has them all is told now and then only.
     Have {
         /// Of the blob.
         digest: Digest,
         /// The new pieces.
         pieces: PieceRuns,
+        /// Pieces that the sender has in all, at most [`PIECES_MAX`]: more than its neighbours have heard of.
+        #[serde(with = "Pieces::<0>")]
+        held: u32,
         /// The sender's load.
         load: Load,
     },

@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    bounded::Bytes,
+    bounded::{Bytes, Pieces},
     control::Load,
     digest::Digest,
     geometry::PieceIndex,
@@ -20,6 +20,9 @@ pub struct PieceRequest {
     pub piece: PieceIndex,
     /// How soon it is needed.
     pub urgency: Urgency,
+    /// Pieces of the blob that the asker has, at most [`crate::limits::PIECES_MAX`]: those that have fewest go first.
+    #[serde(with = "Pieces::<0>")]
+    pub held: u32,
 }
 
 /// How soon a piece is needed.

@@ -141,7 +141,7 @@ impl Chooser {
 
     /// A neighbour says that it got pieces.
     fn have(&mut self, from: MemberId, pieces: PieceRuns) -> u64 {
-        let message = ControlMessage::Have { digest: world::DIGEST, pieces, load: Load::default() };
+        let message = ControlMessage::Have { digest: world::DIGEST, pieces, held: 1, load: Load::default() };
         self.node.handle(self.now, Input::Control { from, message });
         self.take()
     }

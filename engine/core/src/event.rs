@@ -149,6 +149,8 @@ pub enum Input {
         piece: PieceIndex,
         /// How soon it is needed.
         urgency: Urgency,
+        /// Pieces of the blob that it has.
+        held: u32,
     },
     /// An upload that was served, or waits, has ended: sent, cancelled by the peer, or failed.
     UploadEnded {
@@ -257,6 +259,8 @@ pub enum Output {
         piece: PieceIndex,
         /// How soon it is needed.
         urgency: Urgency,
+        /// Pieces of the blob that this node has.
+        held: u32,
     },
     /// Give up a transfer: its stream is reset, and no result is expected.
     CancelTransfer {

@@ -200,8 +200,8 @@ impl Node {
             Input::PieceStored { transfer, injector: _ } => swarm.piece_stored(around, transfer),
             Input::PieceProgress { transfer } => swarm.piece_progress(now, transfer),
             Input::PieceFailed { transfer, failure } => swarm.piece_failed(around, transfer, failure),
-            Input::PieceRequested { upload, from, digest, piece, urgency } => {
-                swarm.piece_requested(around, upload, from, &digest, piece, urgency);
+            Input::PieceRequested { upload, from, digest, piece, urgency, held } => {
+                swarm.piece_requested(around, upload, from, (&digest, piece), urgency, held);
             }
             Input::UploadEnded { upload } => swarm.upload_ended(around, upload),
             Input::LeasePiece { lease, digest, piece } => swarm.lease_piece(around, lease, &digest, piece),
@@ -222,13 +222,13 @@ impl Node {
                     Reference::Tag(_) => None,
                 };
                 self.names_tick_at.get_or_insert(now + NAMES_TICK);
-                self.names.handle_resolve(now, &mut self.outbox, from, query, name, announced);
+                self.names.handle_resolve(now, &mut self.outbox, from, query, *name, announced);
             }
             ControlMessage::Resolution { query, answer } => {
-                self.questions.handle_answer(now, &mut self.outbox, from, query, answer);
+                self.questions.handle_answer(now, &mut self.outbox, from, query, *answer);
             }
             ControlMessage::Publish { name, outcome } => {
-                self.names.handle_publish(now, &mut self.outbox, from, name, outcome);
+                self.names.handle_publish(now, &mut self.outbox, from, *name, *outcome);
             }
             message => self.handle_blob_message(now, from, message),
         }
@@ -270,8 +270,8 @@ impl Node {
             ControlMessage::Hello { digest, size, have, wants, reply, load } => {
                 swarm.greeted(around, from, &digest, Greeting { size, have, wants, reply, load });
             }
-            ControlMessage::Have { digest, pieces, load } => {
-                swarm.neighbour_has(around, from, &digest, &pieces, load);
+            ControlMessage::Have { digest, pieces, held, load } => {
+                swarm.neighbour_has(around, from, &digest, &pieces, held, load);
             }
             ControlMessage::SlotFree { load } => swarm.slot_free(around, from, load),
             ControlMessage::Part { digest } => swarm.neighbour_parted(around, from, &digest),

@@ -56,6 +56,10 @@ impl<K: Ord, V> SortedMap<K, V> {
         self.keys.iter().zip(&self.values)
     }
 
+    pub(crate) fn iter_mut(&mut self) -> impl Iterator<Item = (&K, &mut V)> {
+        self.keys.iter().zip(&mut self.values)
+    }
+
     pub(crate) fn keys(&self) -> impl Iterator<Item = &K> {
         self.keys.iter()
     }
@@ -97,7 +101,7 @@ mod tests {
                         }
                     }
                 }
-                prop_assert!(map.iter().eq(tree.iter()));
+                prop_assert!(map.iter().eq(tree.iter()) && map.iter_mut().eq(tree.iter_mut()));
                 prop_assert!(map.keys().eq(tree.keys()) && map.values().eq(tree.values()));
                 prop_assert_eq!((map.len(), map.contains_key(&key)), (tree.len(), tree.contains_key(&key)));
                 prop_assert_eq!(map.get(&key), tree.get(&key));

@@ -162,8 +162,8 @@ impl Pump {
                 }
             }
             Output::AskUpstream { lookup, name } => self.ask_upstream(lookup, name),
-            Output::RequestPiece { transfer, from, digest, piece, urgency } => {
-                stack.downloads.start(&stack.peers, Request { transfer, from, digest, piece, urgency });
+            Output::RequestPiece { transfer, from, digest, piece, urgency, held } => {
+                stack.downloads.start(&stack.peers, Request { transfer, from, digest, piece, urgency, held });
             }
             Output::CancelTransfer { transfer } => stack.downloads.cancel(transfer),
             Output::Serve { upload } => stack.uploads.decide(upload, Verdict::Serve),

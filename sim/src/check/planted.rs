@@ -62,11 +62,11 @@ impl Layer for Planted {
         match (self.bug, input) {
             (Bug::KeptLease, Input::LeaseEnded { .. }) if node == self.node => None,
             (Bug::LostRefutation, input) if node == self.node => Some(without_accusations(input, self.own())),
-            (Bug::StarvedRequester, Input::PieceRequested { upload, from, digest, piece, urgency }) => {
+            (Bug::StarvedRequester, Input::PieceRequested { upload, from, digest, piece, urgency, held }) => {
                 if from == self.own() {
                     self.of_the_starved.insert(upload);
                 }
-                Some(Input::PieceRequested { upload, from, digest, piece, urgency })
+                Some(Input::PieceRequested { upload, from, digest, piece, urgency, held })
             }
             (_, input) => Some(input),
         }
@@ -74,11 +74,11 @@ impl Layer for Planted {
 
     fn output(&mut self, node: u32, output: Output) -> Option<Output> {
         match (self.bug, output) {
-            (Bug::ShiftedMap, Output::Control { to, message: ControlMessage::Have { digest, pieces, load } })
+            (Bug::ShiftedMap, Output::Control { to, message: ControlMessage::Have { digest, pieces, held, load } })
                 if node == self.node =>
             {
                 let pieces = PieceRuns::from_ascending(pieces.iter().map(|piece| PieceIndex(piece.0 + 1)));
-                Some(Output::Control { to, message: ControlMessage::Have { digest, pieces, load } })
+                Some(Output::Control { to, message: ControlMessage::Have { digest, pieces, held, load } })
             }
             (Bug::UnverifiedPiece, Output::Refuse { upload, refusal: Refusal::NotHeld }) => {
                 Some(Output::Serve { upload })

@@ -162,6 +162,7 @@ const PARAMETERS: &[Parameter] = table! {
         gateway_patience_max Time 10 * MS, 600 * S;
         window_pieces Count 1, 4096;
         have_interval Time MS, 2 * S;
+        news_interval Time 0, 60 * S;
         hello_interval Time 100 * MS, 60 * S;
         hello_retry Time 50 * MS, 10 * S;
         stall_min Time 100 * MS, 30 * S;

@@ -28,11 +28,11 @@ pub(super) enum Event {
     /// Something reaches a node.
     Input { node: u32, input: Box<Input> },
     /// A neighbour's news of pieces: most of all events, so it takes little room.
-    Have { node: u32, from: u32, blob: BlobId, pieces: PieceRuns, load: Load },
+    Have { node: u32, from: u32, blob: BlobId, pieces: PieceRuns, held: u32, load: Load },
     /// A peer's word that it has room.
     SlotFree { node: u32, from: u32, load: Load },
     /// A piece request reaches its uploader.
-    Asked { uploader: u32, requester: u32, transfer: TransferId, part: Part, urgency: Urgency },
+    Asked { uploader: u32, requester: u32, transfer: TransferId, part: Part, urgency: Urgency, held: u32 },
     /// The uploader learns that a request is given up.
     GivenUp { uploader: u32, requester: u32, transfer: TransferId },
     /// A refusal reaches the node that asked.

@@ -55,9 +55,9 @@ impl World {
         self.messages.message_bytes += u64::from(bytes);
         self.members[node as usize].counters.control_up_bytes += u64::from(bytes);
         let event = match message {
-            ControlMessage::Have { digest, pieces, load } => {
+            ControlMessage::Have { digest, pieces, held, load } => {
                 let Some(blob) = self.blob_of(&digest) else { return };
-                Event::Have { node: target, from: node, blob, pieces, load }
+                Event::Have { node: target, from: node, blob, pieces, held, load }
             }
             ControlMessage::SlotFree { load } => Event::SlotFree { node: target, from: node, load },
             message => Event::input(target, Input::Control { from: self.ids.id(node), message }),
@@ -79,8 +79,15 @@ impl World {
     }
 
     /// A neighbour's news arrive.
-    pub(super) fn hear_of_pieces(&mut self, node: u32, from: u32, blob: BlobId, pieces: PieceRuns, load: Load) {
-        let message = ControlMessage::Have { digest: self.digest(blob), pieces, load };
+    pub(super) fn hear_of_pieces(
+        &mut self,
+        node: u32,
+        from: u32,
+        blob: BlobId,
+        (pieces, held): (PieceRuns, u32),
+        load: Load,
+    ) {
+        let message = ControlMessage::Have { digest: self.digest(blob), pieces, held, load };
         self.input(node, Input::Control { from: self.ids.id(from), message });
     }
 

@@ -203,10 +203,12 @@ impl World {
         match event {
             Event::Wake { node } => self.wake(node),
             Event::Input { node, input } => self.input(node, *input),
-            Event::Have { node, from, blob, pieces, load } => self.hear_of_pieces(node, from, blob, pieces, load),
+            Event::Have { node, from, blob, pieces, held, load } => {
+                self.hear_of_pieces(node, from, blob, (pieces, held), load);
+            }
             Event::SlotFree { node, from, load } => self.hear_of_slot(node, from, load),
-            Event::Asked { uploader, requester, transfer, part, urgency } => {
-                self.asked(uploader, requester, transfer, part, urgency);
+            Event::Asked { uploader, requester, transfer, part, urgency, held } => {
+                self.asked(uploader, requester, transfer, part, (urgency, held));
             }
             Event::GivenUp { uploader, requester, transfer } => self.given_up(uploader, requester, transfer),
             Event::Refused { node, transfer, failure } => self.refused(node, transfer, failure),
@@ -295,8 +297,8 @@ impl World {
             Output::Control { to, message } => self.send_control(node, to, message, bytes),
             Output::Answer { query, outcome } => self.happenings.push(Happening::Answered { node, query, outcome }),
             Output::AskUpstream { lookup, name } => self.ask_upstream(node, lookup, &name),
-            Output::RequestPiece { transfer, from, digest, piece, urgency } => {
-                self.ask(node, transfer, from, (digest, piece), urgency);
+            Output::RequestPiece { transfer, from, digest, piece, urgency, held } => {
+                self.ask(node, transfer, from, (digest, piece), (urgency, held));
             }
             Output::CancelTransfer { transfer } => self.give_up(node, transfer),
             Output::Serve { upload } => self.serve(node, upload),

@@ -31,7 +31,7 @@ impl World {
         transfer: TransferId,
         from: MemberId,
         (digest, piece): (Digest, PieceIndex),
-        urgency: Urgency,
+        (urgency, held): (Urgency, u32),
     ) {
         let (Some(uploader), Some(blob)) = (self.ids.number(from), self.blob_of(&digest)) else { return };
         let member = &mut self.members[node as usize];
@@ -39,11 +39,23 @@ impl World {
         let transfer = member.in_this_life(transfer);
         member.transfers.push(Transfer { id: transfer, uploader });
         let part = Part { blob, piece };
-        self.carry(node, uploader, REQUEST_BYTES, Event::Asked { uploader, requester: node, transfer, part, urgency });
+        self.carry(
+            node,
+            uploader,
+            REQUEST_BYTES,
+            Event::Asked { uploader, requester: node, transfer, part, urgency, held },
+        );
     }
 
     /// A request arrives, unless it was given up on the way.
-    pub(super) fn asked(&mut self, uploader: u32, requester: u32, transfer: TransferId, part: Part, urgency: Urgency) {
+    pub(super) fn asked(
+        &mut self,
+        uploader: u32,
+        requester: u32,
+        transfer: TransferId,
+        part: Part,
+        (urgency, held): (Urgency, u32),
+    ) {
         let is_open = self.members[requester as usize].transfers.iter().any(|open| open.id == transfer);
         if !is_open || !self.members[uploader as usize].is_up {
             return;
@@ -52,7 +64,7 @@ impl World {
         let upload = UploadId(self.uploads);
         self.members[uploader as usize].uploads.push(Upload { id: upload, transfer, requester, part });
         let (from, digest) = (self.ids.id(requester), self.blobs[part.blob.0 as usize].digest);
-        self.input(uploader, Input::PieceRequested { upload, from, digest, piece: part.piece, urgency });
+        self.input(uploader, Input::PieceRequested { upload, from, digest, piece: part.piece, urgency, held });
     }
 
     /// A node gives a transfer up; its peer learns of it a little later, and sends until then.

@@ -20,8 +20,8 @@ fn of_control(message: &ControlMessage) -> u32 {
     let kind = 1;
     let load = 2;
     let body = match message {
-        ControlMessage::Have { digest, pieces, .. } if digest.bytes().len() + 1 == DIGEST => {
-            kind + DIGEST + of_runs(pieces) + load
+        ControlMessage::Have { digest, pieces, held, .. } if digest.bytes().len() + 1 == DIGEST => {
+            kind + DIGEST + of_runs(pieces) + varint(*held) + load
         }
         ControlMessage::SlotFree { .. } => kind + load,
         message => message.encode().map_or(0, |bytes| bytes.len()),
@@ -61,7 +61,7 @@ mod tests {
         let sets: [&[u32]; 5] = [&[0], &[3, 4, 5, 9], &[300, 301], &[0, 2, 4, 6, 8, 7000], &[]];
         let have = |pieces: &[u32], digest| {
             let pieces = PieceRuns::from_ascending(pieces.iter().map(|piece| PieceIndex(*piece)));
-            ControlMessage::Have { digest, pieces, load }
+            ControlMessage::Have { digest, pieces, held: 300, load }
         };
         let mut messages: Vec<_> = sets.iter().map(|set| have(set, digest)).collect();
         messages.push(have(&[1], Digest::Sha512([7; 64])));

@@ -29,10 +29,10 @@ pub(crate) fn control() -> impl Strategy<Value = ControlMessage> {
     use ControlMessage as M;
     prop_oneof![
         reliable().prop_map(M::Membership),
-        (query(), name()).prop_map(|(query, name)| M::Resolve { query, name }),
-        (query(), answer()).prop_map(|(query, answer)| M::Resolution { query, answer }),
-        (name(), outcome()).prop_map(|(name, outcome)| M::Publish { name, outcome }),
-        announcement().prop_map(M::Announce),
+        (query(), name()).prop_map(|(query, name)| M::Resolve { query, name: Box::new(name) }),
+        (query(), answer()).prop_map(|(query, answer)| M::Resolution { query, answer: Box::new(answer) }),
+        (name(), outcome()).prop_map(|(name, outcome)| M::Publish { name: Box::new(name), outcome: Box::new(outcome) }),
+        announcement().prop_map(|announcement| M::Announce(Box::new(announcement))),
         peers_named(),
         digest().prop_map(|digest| M::Withdraw { digest }),
         (digest(), lease(), span()).prop_filter_map("a lease has a piece", |(digest, lease, (first, end))| {
@@ -49,7 +49,12 @@ pub(crate) fn control() -> impl Strategy<Value = ControlMessage> {
         (digest(), failure()).prop_map(|(digest, failure)| M::SwarmFailed { digest, failure }),
         (digest(), sized_map(), any::<bool>(), any::<bool>(), load())
             .prop_map(|(digest, (size, have), wants, reply, load)| M::Hello { digest, size, have, wants, reply, load }),
-        (digest(), runs(), load()).prop_map(|(digest, pieces, load)| M::Have { digest, pieces, load }),
+        (digest(), runs(), 0..=PIECES_MAX, load()).prop_map(|(digest, pieces, held, load)| M::Have {
+            digest,
+            pieces,
+            held,
+            load
+        }),
         load().prop_map(|load| M::SlotFree { load }),
         digest().prop_map(|digest| M::Part { digest }),
     ]
@@ -64,8 +69,8 @@ pub(crate) fn gossip() -> impl Strategy<Value = GossipPacket> {
 }
 
 pub(crate) fn request() -> impl Strategy<Value = PieceRequest> {
-    (digest(), position(), prop_oneof![Just(Urgency::Bulk), Just(Urgency::OnDemand)])
-        .prop_map(|(digest, piece, urgency)| PieceRequest { digest, piece, urgency })
+    (digest(), position(), prop_oneof![Just(Urgency::Bulk), Just(Urgency::OnDemand)], 0..=PIECES_MAX)
+        .prop_map(|(digest, piece, urgency, held)| PieceRequest { digest, piece, urgency, held })
 }
 
 pub(crate) fn reply() -> impl Strategy<Value = PieceReply> {

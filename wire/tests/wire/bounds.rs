@@ -171,7 +171,7 @@ fn names_of_users_are_checked_as_the_encoder_does() {
         let reference = Reference::Tag(tag.to_owned());
         let name =
             Name { registry: registry.to_owned(), repository: repository.to_owned(), reference, ..samples::tag() };
-        let encodes = ControlMessage::Resolve { query: QueryId(1), name: name.clone() }.encode().is_ok();
+        let encodes = ControlMessage::Resolve { query: QueryId(1), name: Box::new(name.clone()) }.encode().is_ok();
         assert_eq!(name.is_sendable(), encodes, "{name}");
         encodes
     };
@@ -254,7 +254,7 @@ fn the_largest_messages_fit_their_limits() {
     let mut have = PieceMap::empty(PIECES_MAX);
     alternating.for_each(|piece| _ = have.insert(piece));
     let lease = LeaseSpan { lease: LeaseId(u64::MAX), next: PieceIndex(PIECES_MAX), end: PieceIndex(PIECES_MAX) };
-    let announcement = ControlMessage::Announce(Announcement {
+    let announcement = ControlMessage::Announce(Box::new(Announcement {
         digest: samples::sha256(),
         size: 1 << 40,
         have,
@@ -263,7 +263,7 @@ fn the_largest_messages_fit_their_limits() {
         takeover: true,
         leases: vec![lease; LEASES_PER_ANNOUNCEMENT],
         unreachable: vec![MemberId([1; 16]); PEERS_PER_ANSWER],
-    });
+    }));
     let bytes = announcement.encode().unwrap();
     assert!(bytes.len() < 16 * 1024, "{} bytes", bytes.len());
     assert_eq!(ControlMessage::decode(&bytes).unwrap(), announcement);
@@ -280,10 +280,11 @@ fn what_a_receiver_would_refuse_is_not_encoded() {
     let long_tag = Name { reference: Reference::Tag("t".repeat(TAG_BYTES + 1)), ..samples::tag() };
     let two_lines = Name { repository: "a\r\nb".to_owned(), ..samples::tag() };
     for name in [long_registry, long_tag, two_lines] {
-        refused(ControlMessage::Resolve { query, name });
+        refused(ControlMessage::Resolve { query, name: Box::new(name) });
     }
     let long_type = Descriptor { media_type: "m".repeat(NAME_BYTES + 1), ..samples::descriptor() };
-    refused(ControlMessage::Resolution { query, answer: NameAnswer::Outcome(NameOutcome::Found(long_type)) });
+    let answer = Box::new(NameAnswer::Outcome(NameOutcome::Found(long_type)));
+    refused(ControlMessage::Resolution { query, answer });
 
     let digest = samples::sha256();
     let peers = vec![samples::member(1); PEERS_PER_ANSWER + 1];
@@ -295,12 +296,16 @@ fn what_a_receiver_would_refuse_is_not_encoded() {
     }
     let every_other = (0..4 * 4096).step_by(2).map(PieceIndex);
     let pieces = PieceRuns::from_ascending(every_other);
-    refused(ControlMessage::Have { digest, pieces, load: Load::default() });
+    refused(ControlMessage::Have { digest, pieces, held: 1, load: Load::default() });
+    let pieces = PieceRuns::from_ascending([PieceIndex(0)]);
+    refused(ControlMessage::Have { digest, pieces, held: PIECES_MAX + 1, load: Load::default() });
     let (have, load) = (PieceMap::empty(2), Load::default());
     refused(ControlMessage::Hello { digest, size: 1, have, wants: true, reply: false, load });
 
-    let request = PieceRequest { digest, piece: PieceIndex(PIECES_MAX + 1), urgency: Urgency::Bulk };
-    assert!(request.encode().is_err());
+    for (piece, held) in [(PIECES_MAX + 1, 0), (0, PIECES_MAX + 1)] {
+        let request = PieceRequest { digest, piece: PieceIndex(piece), urgency: Urgency::Bulk, held };
+        assert!(request.encode().is_err());
+    }
     for length in [0, SIGNATURE_BYTES - 1, SIGNATURE_BYTES + 1] {
         let signature = vec![0; length];
         let voucher = Voucher { injector: samples::member(1), hash: PieceHash([0; 32]), signature };

@@ -61,8 +61,8 @@ fn every_variant_has_a_sample() {
 
 #[test]
 fn streams_have_their_known_bytes() {
-    let request = PieceRequest { digest: samples::sha256(), piece: PieceIndex(3), urgency: Urgency::Bulk };
-    let expected = format!("010023{}0300", "00".to_owned() + &"25".repeat(32));
+    let request = PieceRequest { digest: samples::sha256(), piece: PieceIndex(3), urgency: Urgency::Bulk, held: 2 };
+    let expected = format!("010024{}030002", "00".to_owned() + &"25".repeat(32));
     assert_eq!(hex(&frame::encode_request(&request).unwrap()), expected);
     assert_eq!(hex(&frame::encode_reply(&PieceReply::NotHeld).unwrap()), "000102");
 
@@ -123,11 +123,11 @@ const VECTORS: &[(&str, &str)] = &[
     ("hello with a full map", "0c002525252525252525252525252525252525252525252525252525252525252525fc0000400600fb90010200fb900101000401"),
     ("hello with runs", "0c002525252525252525252525252525252525252525252525252525252525252525fc0000400600fb9001040011fb1b010101000401"),
     ("hello with words", "0c002525252525252525252525252525252525252525252525252525252525252525fc00000002018002fd5555555555555555fd555555555555555501000401"),
-    ("have", "0d002525252525252525252525252525252525252525252525252525252525252525040303fb2601010401"),
+    ("have", "0d002525252525252525252525252525252525252525252525252525252525252525040303fb260101fb04010401"),
     ("slot free", "0e0401"),
     ("part", "0f002525252525252525252525252525252525252525252525252525252525252525"),
-    ("request bulk", "002525252525252525252525252525252525252525252525252525252525252525fbffff00"),
-    ("request on demand", "002525252525252525252525252525252525252525252525252525252525252525fbffff01"),
+    ("request bulk", "002525252525252525252525252525252525252525252525252525252525252525fbffff0007"),
+    ("request on demand", "002525252525252525252525252525252525252525252525252525252525252525fbffff0107"),
     ("reply sending", "00a1a1a1a1a1a1a1a1a1a1a1a1a1a1a1a1cccccccccccccccccccccccccccccccccccccccccccccccccccccccccccccccc40dddddddddddddddddddddddddddddddddddddddddddddddddddddddddddddddddddddddddddddddddddddddddddddddddddddddddddddddddddddddddddddddd"),
     ("reply busy", "010401"),
     ("reply not held", "02"),

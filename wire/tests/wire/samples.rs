@@ -38,11 +38,11 @@ pub(crate) fn all() -> Vec<Sample> {
 fn names() -> Vec<Sample> {
     use ControlMessage::{Publish, Resolution, Resolve};
     let query = QueryId(300);
-    let answer = |answer| Resolution { query, answer };
-    let publish = |outcome| Publish { name: tag(), outcome };
+    let answer = |answer| Resolution { query, answer: Box::new(answer) };
+    let publish = |outcome| Publish { name: Box::new(tag()), outcome: Box::new(outcome) };
     vec![
-        sample("resolve a tag", &Resolve { query, name: tag() }),
-        sample("resolve a digest", &Resolve { query, name: blob() }),
+        sample("resolve a tag", &Resolve { query, name: Box::new(tag()) }),
+        sample("resolve a digest", &Resolve { query, name: Box::new(blob()) }),
         sample("resolution found", &answer(NameAnswer::Outcome(NameOutcome::Found(descriptor())))),
         sample("resolution failed", &answer(NameAnswer::Outcome(NameOutcome::Failed(UpstreamFailure::NotFound)))),
         sample("resolution ask upstream", &answer(NameAnswer::AskUpstream)),
@@ -93,7 +93,7 @@ fn announcements() -> Vec<Sample> {
         refresh_ms: 5_000,
     };
     vec![
-        sample("announce", &ControlMessage::Announce(announcement)),
+        sample("announce", &ControlMessage::Announce(Box::new(announcement))),
         sample("peers", &peers),
         sample("withdraw", &ControlMessage::Withdraw { digest: sha512() }),
     ]
@@ -113,14 +113,14 @@ fn neighbours() -> Vec<Sample> {
         sample("hello with a full map", &hello(100 << 20, PieceMap::full(400))),
         sample("hello with runs", &hello(100 << 20, some_of(400))),
         sample("hello with words", &hello(32 << 20, every_other(128))),
-        sample("have", &ControlMessage::Have { digest: sha256(), pieces: runs, load }),
+        sample("have", &ControlMessage::Have { digest: sha256(), pieces: runs, held: 260, load }),
         sample("slot free", &ControlMessage::SlotFree { load }),
         sample("part", &ControlMessage::Part { digest: sha256() }),
     ]
 }
 
 fn transfers() -> Vec<Sample> {
-    let request = |urgency| PieceRequest { digest: sha256(), piece: PieceIndex(65_535), urgency };
+    let request = |urgency| PieceRequest { digest: sha256(), piece: PieceIndex(65_535), urgency, held: 7 };
     let voucher = Voucher { injector: member(0xa1), hash: PieceHash([0xcc; 32]), signature: vec![0xdd; 64] };
     vec![
         sample("request bulk", &request(Urgency::Bulk)),

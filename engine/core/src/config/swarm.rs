@@ -60,6 +60,9 @@ pub struct SwarmConfig {
     pub window_pieces: u32,
     /// Time between two deltas of a have-map.
     pub have_interval: Duration,
+    /// A neighbour that has all pieces that are new here is told of them nonetheless once so much time has passed since it was
+    /// told anything: it learns how busy this node is and how much it has. Zero tells everybody everything.
+    pub news_interval: Duration,
     /// Time after which a have-map is exchanged whole again, in case that a delta was lost.
     pub hello_interval: Duration,
     /// Time after which an unanswered greeting is repeated.
@@ -117,6 +120,7 @@ impl Default for SwarmConfig {
             neighbours_max: 40,
             window_pieces: 32,
             have_interval: Duration::from_millis(20),
+            news_interval: Duration::from_millis(500),
             hello_interval: Duration::from_secs(5),
             hello_retry: Duration::from_secs(1),
             stall_min: Duration::from_secs(2),

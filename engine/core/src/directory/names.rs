@@ -115,7 +115,7 @@ impl Names {
                 && is_home(name)
             {
                 let outcome = NameOutcome::Found(found.clone());
-                outbox.send(to, ControlMessage::Publish { name: name.clone(), outcome });
+                outbox.send(to, ControlMessage::Publish { name: Box::new(name.clone()), outcome: Box::new(outcome) });
             }
         }
     }
@@ -277,7 +277,7 @@ fn anonymous(kind: ContentKind, digest: Digest) -> Name {
 }
 
 fn answer(outbox: &mut Outbox, to: MemberId, query: QueryId, answer: NameAnswer) {
-    outbox.send(to, ControlMessage::Resolution { query, answer });
+    outbox.send(to, ControlMessage::Resolution { query, answer: Box::new(answer) });
 }
 
 #[cfg(test)]
@@ -310,7 +310,7 @@ mod tests {
     fn answers(outbox: &mut Outbox) -> Vec<(MemberId, NameAnswer)> {
         let sent = std::iter::from_fn(|| outbox.pop());
         sent.filter_map(|output| match output {
-            Output::Control { to, message: ControlMessage::Resolution { answer, .. } } => Some((to, answer)),
+            Output::Control { to, message: ControlMessage::Resolution { answer, .. } } => Some((to, *answer)),
             _ => None,
         })
         .collect()

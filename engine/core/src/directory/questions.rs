@@ -118,7 +118,10 @@ impl Questions {
             outcome => outcome,
         };
         for home in question.homes.iter() {
-            outbox.send(home, ControlMessage::Publish { name: question.name.clone(), outcome: outcome.clone() });
+            outbox.send(
+                home,
+                ControlMessage::Publish { name: Box::new(question.name.clone()), outcome: Box::new(outcome.clone()) },
+            );
         }
         match outcome {
             NameOutcome::Failed(
@@ -129,7 +132,7 @@ impl Questions {
                 question.state = State::LastResort(failure, question.homes.len());
                 question.deadline = now + self.config.home_timeout;
                 for home in question.homes.iter() {
-                    outbox.send(home, ControlMessage::Resolve { query: id, name: question.name.clone() });
+                    outbox.send(home, ControlMessage::Resolve { query: id, name: Box::new(question.name.clone()) });
                 }
             }
             outcome => self.finish(outbox, id, &outcome),
@@ -179,7 +182,7 @@ impl Questions {
         question.state = State::Asked;
         question.tries += 1;
         question.deadline = now + self.config.home_timeout;
-        outbox.send(home, ControlMessage::Resolve { query: id, name: question.name.clone() });
+        outbox.send(home, ControlMessage::Resolve { query: id, name: Box::new(question.name.clone()) });
     }
 
     fn ask_again(&mut self, now: Time, outbox: &mut Outbox, id: QueryId) {

@@ -29,7 +29,7 @@ const PEAK_KEPT: f64 = 0.9;
 /// A rise of the rate that is no chance.
 const RISE: f64 = 1.05;
 
-/// What one wanter lacks counts for so much in the mean.
+/// A wanter that lacks more than others lately counts for so much.
 const LACKING_WEIGHT: f64 = 1.0 / 16.0;
 
 /// The limit and what it learns from.
@@ -46,7 +46,8 @@ pub(super) struct Concurrency {
     peak_rate: f64,
     /// Whether the limit grew by half at the last window.
     leapt: bool,
-    /// Pieces that are about and that wanters lack, in the mean of the last ones that announced themselves.
+    /// Pieces that are about and that wanters lack: those that lack fewest, as far as they announced themselves lately, since
+    /// they are the ones that wait for the upstream.
     lacking: f64,
     hungry_pieces: f64,
 }
@@ -81,7 +82,8 @@ impl Concurrency {
 
     /// A wanter lacks so many of the pieces that are about.
     pub(super) fn note_lacking(&mut self, pieces: u32) {
-        self.lacking += (f64::from(pieces) - self.lacking) * LACKING_WEIGHT;
+        let pieces = f64::from(pieces);
+        self.lacking = pieces.min(self.lacking + (pieces - self.lacking) * LACKING_WEIGHT);
     }
 
     /// Counts bytes that came from the upstream.
@@ -158,13 +160,14 @@ mod tests {
         assert!((config.leases_start - 1..=config.leases_start + 1).contains(&limit), "{limit}");
     }
 
-    /// An upstream that sends each lease of `limit` a hundredth of what it sent in the first window. The limit after four more.
-    fn after_the_rate_has_fallen(lacking: u32) -> u32 {
+    /// An upstream that sends each lease of `limit` a hundredth of what it sent in the first window, and wanters that lack so many
+    /// pieces, in turn. The limit after four more windows.
+    fn after_the_rate_has_fallen(lacking: [u32; 2]) -> u32 {
         let mut concurrency = Concurrency::new(Time::ZERO, &InjectionConfig::default());
         for window in 1..=5 {
             let rate = if window == 1 { 100_000_000 } else { u64::from(concurrency.limit()) * 1_000_000 };
             concurrency.count(rate * 2);
-            (0..100).for_each(|_| concurrency.note_lacking(lacking));
+            (0..100).for_each(|wanter| concurrency.note_lacking(lacking[wanter % 2]));
             concurrency.tick(Time::ZERO + WINDOW * window, true, u64::MAX);
         }
         concurrency.limit()
@@ -173,8 +176,10 @@ mod tests {
     #[test]
     fn it_returns_to_what_the_upstream_has_sent_before_while_the_swarm_waits_for_it() {
         let config = InjectionConfig::default();
-        assert_eq!(after_the_rate_has_fallen(config.hungry_pieces / 2), config.leases_max);
-        let limit = after_the_rate_has_fallen(config.hungry_pieces * 2);
+        assert_eq!(after_the_rate_has_fallen([config.hungry_pieces / 2; 2]), config.leases_max);
+        let limit = after_the_rate_has_fallen([config.hungry_pieces / 2, config.hungry_pieces * 4]);
+        assert_eq!(limit, config.leases_max, "those who came late need not wait, the others do");
+        let limit = after_the_rate_has_fallen([config.hungry_pieces * 2; 2]);
         assert_eq!(limit, config.leases_start + 4, "one more for each window, as the rate rises");
     }
 

@@ -23,7 +23,7 @@ impl Swarm {
         let Some(announcement) = self.announcement(around, digest) else { return };
         for recipient in recipients {
             let announcement = Announcement { takeover: recipient.takeover, ..announcement.clone() };
-            around.outbox.send(recipient.home, ControlMessage::Announce(announcement));
+            around.outbox.send(recipient.home, ControlMessage::Announce(Box::new(announcement)));
         }
     }
 
@@ -34,7 +34,7 @@ impl Swarm {
             return;
         }
         if let Some(announcement) = self.announcement(around, digest) {
-            around.outbox.send(home, ControlMessage::Announce(announcement));
+            around.outbox.send(home, ControlMessage::Announce(Box::new(announcement)));
         }
     }
 

@@ -64,16 +64,30 @@ pub(super) enum Stage {
 /// Another node in the blob's swarm.
 #[derive(Debug)]
 pub(super) struct Neighbour {
+    /// What it has, as far as it matters here: of pieces that this node has as well it says nothing.
     pub(super) have: PieceMap,
+    /// Pieces that it said it has in all.
+    pub(super) held: u32,
     pub(super) wants: bool,
     /// Whether it is in this node's zone.
     pub(super) is_near: bool,
     /// When it last said what it has.
     pub(super) heard_at: Time,
+    /// When this node last told it of new pieces.
+    pub(super) told_at: Time,
     /// When this node sent it its whole map last.
     pub(super) greeted_at: Option<Time>,
     /// Greetings in a row without an answer.
     pub(super) unanswered: u32,
+}
+
+/// What pieces that a neighbour got mean to this node.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) struct News {
+    /// Some are missing here, and neither requested nor leased.
+    pub(super) are_open: bool,
+    /// Some are requested from another: there is a second source now.
+    pub(super) are_on_their_way: bool,
 }
 
 /// How many neighbours have a piece.
@@ -103,7 +117,16 @@ impl Availability {
 impl Neighbour {
     pub(super) fn new(pieces: u32, is_near: bool) -> Self {
         let have = PieceMap::empty(pieces);
-        Self { have, wants: true, is_near, heard_at: Time::ZERO, greeted_at: None, unanswered: 0 }
+        Self {
+            have,
+            held: 0,
+            wants: true,
+            is_near,
+            heard_at: Time::ZERO,
+            told_at: Time::ZERO,
+            greeted_at: None,
+            unanswered: 0,
+        }
     }
 }
 
@@ -202,7 +225,7 @@ impl Blob {
     pub(super) fn lags(&self, margin: u32) -> bool {
         let wanting = self.neighbours.values().filter(|neighbour| neighbour.wants);
         let (count, pieces) =
-            wanting.fold((0, 0), |(count, pieces), neighbour| (count + 1, pieces + u64::from(neighbour.have.count())));
+            wanting.fold((0, 0), |(count, pieces), neighbour| (count + 1, pieces + u64::from(neighbour.held)));
         pieces > (u64::from(self.have.count()) + u64::from(margin)) * count
     }
 
@@ -269,15 +292,21 @@ impl Blob {
         let greeted_at = self.neighbours.get(&id).and_then(|neighbour| neighbour.greeted_at);
         self.remove_neighbour(id);
         have.iter().for_each(|piece| self.count(now, piece, is_near));
-        let neighbour = Neighbour { have, wants, heard_at: now, greeted_at, ..Neighbour::new(0, is_near) };
+        let held = have.count();
+        let neighbour = Neighbour { have, held, wants, heard_at: now, greeted_at, ..Neighbour::new(0, is_near) };
         self.neighbours.insert(id, neighbour);
     }
 
-    /// Adds pieces that a neighbour got. One that is not known is no neighbour yet: its greeting follows.
-    pub(super) fn extend_neighbour(&mut self, now: Time, id: MemberId, pieces: &PieceRuns) {
-        let Some(neighbour) = self.neighbours.get_mut(&id) else { return };
+    /// Adds pieces that a neighbour got; says of what use they are. One that is not known is no neighbour yet: its greeting
+    /// follows.
+    pub(super) fn extend_neighbour(&mut self, now: Time, id: MemberId, pieces: &PieceRuns, held: u32) -> News {
+        let mut news = News::default();
+        let Some(neighbour) = self.neighbours.get_mut(&id) else { return news };
         for piece in pieces.iter().take_while(|&piece| self.geometry.contains(piece)) {
             if neighbour.have.insert(piece) {
+                let is_requested = self.requested.has(piece);
+                news.are_on_their_way |= is_requested;
+                news.are_open |= !is_requested && !self.have.has(piece) && !self.leased.has(piece);
                 if self.availability[piece.0 as usize].count(neighbour.is_near) {
                     self.offered.insert(piece);
                 }
@@ -287,7 +316,11 @@ impl Blob {
             }
         }
         neighbour.wants &= !neighbour.have.is_full();
+        neighbour.held = held;
         neighbour.heard_at = now;
+        // Nothing was taken from it before, whatever it had.
+        news.are_open |= self.is_careful && neighbour.have.is_full();
+        news
     }
 
     /// A neighbour turned out not to have a piece.

@@ -6,7 +6,6 @@
 //! here, and the uploader lets it follow on the same slot (pipelining, Cohen 2003, section 2.3). Only where there is plenty
 //! to be had: elsewhere the links are not what is waited for, and what is asked for early is asked for from the wrong peer.
 
-use shoal_wire::ids::MemberId;
 use smallvec::SmallVec;
 
 use super::{Surroundings, Swarm, choice::Chooser, requests::Place, transfers::Transfer};
@@ -15,25 +14,33 @@ use crate::time::Time;
 impl Swarm {
     /// Asks for what is to follow the pieces that are nearly here.
     pub(super) fn follow_on(&mut self, around: &mut Surroundings<'_>) {
-        let nearly_here: SmallVec<[Transfer; 8]> =
-            self.to_be_followed().filter(|(at, _)| *at <= around.now).map(|(_, transfer)| transfer).collect();
+        let is_near = |transfer: &Transfer| self.transfers.followed_at(transfer).is_some_and(|at| at <= around.now);
+        let nearly_here: SmallVec<[Transfer; 8]> = self
+            .transfers
+            .iter()
+            .filter(|(_, transfer)| is_near(transfer) && self.is_only_of_its_peer(transfer))
+            .map(|(_, transfer)| *transfer)
+            .collect();
         for transfer in nearly_here {
             self.follow(around, &transfer);
         }
     }
 
-    /// When the next piece is nearly here that may be followed.
-    pub(super) fn next_to_follow(&self, now: Time) -> Option<Time> {
-        self.to_be_followed().map(|(at, _)| at).filter(|&at| at > now).min()
+    /// When the next piece is nearly here that may be followed, where that is before `limit`.
+    pub(super) fn next_to_follow(&self, now: Time, limit: Option<Time>) -> Option<Time> {
+        let mut next = limit;
+        for (_, transfer) in self.transfers.iter() {
+            let Some(at) = self.transfers.followed_at(transfer).filter(|&at| at > now) else { continue };
+            if next.is_none_or(|next| at < next) && self.is_only_of_its_peer(transfer) {
+                next = Some(at);
+            }
+        }
+        next
     }
 
-    /// Transfers behind which nothing is asked for yet, and when that may be.
-    fn to_be_followed(&self) -> impl Iterator<Item = (Time, Transfer)> {
-        let only_of_its_peer = |from: MemberId| self.peers.get(from).is_some_and(|peer| peer.in_flight == 1);
-        self.transfers
-            .iter()
-            .filter(move |(_, transfer)| only_of_its_peer(transfer.from))
-            .filter_map(|(_, transfer)| self.transfers.followed_at(transfer).map(|at| (at, *transfer)))
+    /// Whether nothing is asked for behind it yet.
+    fn is_only_of_its_peer(&self, transfer: &Transfer) -> bool {
+        self.peers.get(transfer.from).is_some_and(|peer| peer.in_flight == 1)
     }
 
     fn follow(&mut self, around: &mut Surroundings<'_>, transfer: &Transfer) {

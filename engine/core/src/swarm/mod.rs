@@ -271,9 +271,9 @@ impl Swarm {
         around: &mut Surroundings<'_>,
         upload: UploadId,
         from: MemberId,
-        digest: &Digest,
-        piece: PieceIndex,
+        (digest, piece): (&Digest, PieceIndex),
         urgency: Urgency,
+        held: u32,
     ) {
         if let Some(blob) = self.blobs.get(digest).filter(|blob| blob.have.has(piece)) {
             let is_young = blob.is_wanted() && blob.have.count() <= YOUNG_PIECES;
@@ -282,8 +282,7 @@ impl Swarm {
             let all = self.transfers.uploads_for(usual);
             self.uploads.set_slots(all);
             let slots = if is_young { self.config.upload_slots_young } else { all };
-            let has = blob.neighbours.get(&from).map_or(0, |neighbour| neighbour.have.count());
-            let request = UploadRequest { upload, from, digest: *digest, urgency, slots, has };
+            let request = UploadRequest { upload, from, digest: *digest, urgency, slots, held };
             self.uploads.request(&self.config, around.outbox, request);
         } else {
             around.outbox.push(Output::Refuse { upload, refusal: Refusal::NotHeld });

@@ -150,13 +150,14 @@ impl Swarm {
         from: MemberId,
         digest: &Digest,
         pieces: &PieceRuns,
+        held: u32,
         load: Load,
     ) {
         self.peers.note_load(from, load);
         if let Some(blob) = self.blobs.get_mut(digest) {
-            blob.extend_neighbour(around.now, from, pieces);
-            // Such news are most of all messages, and most come while as many requests are made as may be.
-            if self.may_make_requests(around.now) {
+            let news = blob.extend_neighbour(around.now, from, pieces, held);
+            // Such news are most of all messages, and few let a request be made.
+            if self.may_request_news(around.now, from, news) {
                 self.make_requests(around);
             }
         }
@@ -205,7 +206,8 @@ impl Swarm {
         self.timers.set_earlier(Timer::Tell(*digest), due);
     }
 
-    /// Tells the neighbours that want pieces which ones are new here.
+    /// Tells the neighbours that want pieces which ones are new here: those that lack one, and the others now and then. About
+    /// half of all news would be of what the other has already.
     pub(super) fn tell_neighbours(&mut self, around: &mut Surroundings<'_>, digest: &Digest) {
         let load = self.uploads.load();
         let Some(blob) = self.blobs.get_mut(digest) else { return };
@@ -214,9 +216,21 @@ impl Swarm {
         if pieces.is_empty() {
             return;
         }
-        for (&neighbour, _) in blob.neighbours.iter().filter(|(_, neighbour)| neighbour.wants) {
-            let message = ControlMessage::Have { digest: *digest, pieces: pieces.clone(), load };
-            around.outbox.send(neighbour, message);
+        let (is_full, held) = (blob.have.is_full(), blob.have.count());
+        // That all are here is a short map, and all that was not told before is in it.
+        let hello = is_full.then(|| blob.hello(true, load));
+        // In a zone with gateways, that a gateway has news is the sign that it is at work.
+        let interval = if blob.crossing.is_exclusive() { Duration::ZERO } else { self.config.news_interval };
+        for (&id, neighbour) in blob.neighbours.iter_mut().filter(|(_, neighbour)| neighbour.wants) {
+            if let Some(hello) = &hello {
+                around.outbox.send(id, hello.clone());
+                continue;
+            }
+            let is_due = around.now.since(neighbour.told_at) >= interval;
+            if is_due || pieces.iter().any(|piece| !neighbour.have.has(piece)) {
+                neighbour.told_at = around.now;
+                around.outbox.send(id, ControlMessage::Have { digest: *digest, pieces: pieces.clone(), held, load });
+            }
         }
     }
 }

@@ -7,7 +7,7 @@ use smallvec::SmallVec;
 
 use super::{
     Surroundings, Swarm, Timer,
-    blob::Blob,
+    blob::{Blob, News},
     choice::{Choice, Chooser},
     transfers::Transfer,
 };
@@ -39,7 +39,7 @@ pub(super) enum Place {
 impl Swarm {
     /// Asks for pieces while there are free requests and pieces to be had.
     pub(super) fn make_requests(&mut self, around: &mut Surroundings<'_>) {
-        while self.transfers.leading() < self.requests_max() {
+        while self.is_idle() {
             let Some((digest, choice)) = self.choose(around.now) else { break };
             let place = if choice.is_demanded { Place::First } else { Place::Usual };
             self.request(around, &digest, choice.piece, choice.from, place);
@@ -49,10 +49,17 @@ impl Swarm {
         self.plan_requests(around.now);
     }
 
-    /// Whether there is room for a request, or one that is late and may be made of a second peer.
-    pub(super) fn may_make_requests(&self, now: Time) -> bool {
-        let is_due = self.requests_at.is_some_and(|at| at <= now);
-        is_due || self.is_request_late || self.transfers.leading() < self.requests_max()
+    /// Whether what `from` now has lets this node make a request: the last look found nothing else that could be had.
+    pub(super) fn may_request_news(&self, now: Time, from: MemberId, news: News) -> bool {
+        if self.requests_at.is_some_and(|at| at <= now) || self.is_request_late && news.are_on_their_way {
+            return true;
+        }
+        news.are_open && self.is_idle() && self.peers.look_at(from).0 <= now
+    }
+
+    /// Whether there is room for a request.
+    fn is_idle(&self) -> bool {
+        self.transfers.leading() < self.requests_max()
     }
 
     /// Requests at once. What this node fetches from the upstream takes their place: it comes in over the same link, and
@@ -122,6 +129,7 @@ impl Swarm {
     ) {
         let Some(blob) = self.blobs.get_mut(digest) else { return };
         blob.requested.insert(piece);
+        let held = blob.have.count();
         self.peers.get_mut(from).in_flight += 1;
         let transfer = self.transfers.start(Transfer {
             digest: *digest,
@@ -133,7 +141,7 @@ impl Swarm {
             follows: place == Place::Behind,
         });
         let urgency = if place == Place::First { Urgency::OnDemand } else { Urgency::Bulk };
-        around.outbox.push(Output::RequestPiece { transfer, from, digest: *digest, piece, urgency });
+        around.outbox.push(Output::RequestPiece { transfer, from, digest: *digest, piece, urgency, held });
     }
 
     /// A piece arrived from a peer and is stored.
@@ -228,7 +236,7 @@ impl Swarm {
     /// Asks a second peer for pieces that the first is slow to deliver: where nothing else is left to ask for, where a
     /// reader waits, or where the first is far behind. (Endgame, BEP 3; the tail at scale, Dean and Barroso 2013.)
     fn repeat_slow(&mut self, around: &mut Surroundings<'_>) {
-        let idle = self.transfers.leading() < self.requests_max();
+        let idle = self.is_idle();
         let late: SmallVec<[_; 8]> = self
             .transfers
             .iter()
@@ -280,26 +288,34 @@ impl Swarm {
 
     /// Plans the next look: when a transfer stalls or is late, or when a peer that is left alone may be asked again.
     fn plan_requests(&mut self, now: Time) {
-        let idle = self.transfers.leading() < self.requests_max();
+        let idle = self.is_idle();
         let stalls = self.transfers.iter().filter_map(|(_, transfer)| self.transfers.stalls_at(transfer, &self.config));
-        let hedges: SmallVec<[Time; 32]> = self
-            .transfers
-            .iter()
-            .filter_map(|(_, transfer)| self.hedges_at(transfer, idle).map(|at| (at, transfer)))
-            .filter(|(_, transfer)| !self.transfers.is_repeated(transfer))
-            .map(|(at, _)| at)
-            .collect();
+        let stalls = stalls.min();
+        let (mut hedges, mut is_request_late) = (None, false);
+        for (_, transfer) in self.transfers.iter() {
+            let Some(at) = self.hedges_at(transfer, idle) else { continue };
+            // Whether it is repeated is the dearest question, so it is asked last.
+            let matters =
+                if at <= now { !is_request_late } else { stalls.into_iter().chain(hedges).all(|next| at < next) };
+            if !matters || self.transfers.is_repeated(transfer) {
+                continue;
+            }
+            if at <= now {
+                is_request_late = true;
+            } else {
+                hedges = Some(at);
+            }
+        }
         // One that is late already found no second source; it is looked at again when something changes.
-        self.is_request_late = hedges.iter().any(|&at| at <= now);
-        let hedges = hedges.into_iter().filter(|&at| at > now);
+        self.is_request_late = is_request_late;
         let wants = idle && self.blobs.values().any(Blob::is_wanted);
         let returns = if wants { self.peers.next_return(now) } else { None };
         // A gateway's time is up at some moment: looked at again a few times within it.
         let is_waiting = |blob: &Blob| blob.is_wanted() && blob.crossing.is_exclusive();
         let waiting = self.blobs.values().filter(|blob| wants && is_waiting(blob));
         let takeover = waiting.map(|blob| now + self.gateway_patience(blob) / 4).min();
-        let followers = self.next_to_follow(now);
-        self.requests_at = stalls.chain(hedges).chain(returns).chain(takeover).chain(followers).min();
+        let first = stalls.into_iter().chain(hedges).chain(returns).chain(takeover).min();
+        self.requests_at = self.next_to_follow(now, first);
     }
 
     /// Gives up a transfer whose result is of no use.

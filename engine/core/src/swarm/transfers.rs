@@ -43,11 +43,15 @@ pub(super) struct Transfer {
 pub(super) struct Transfers {
     /// In the order in which they began, which is that of their numbers.
     open: Vec<(TransferId, Transfer)>,
+    /// Those that follow others.
+    following: usize,
     last: u64,
     /// How fast the last ones came.
     pace: Pace,
     /// Seconds until a refusal is here, averaged over the last ones: the way there and back, with the queues on it.
     reaction: Option<f64>,
+    /// How long before a piece should be here the next one is asked for, once that has been measured.
+    lead: Option<Duration>,
     /// See [`Transfers::stretch`].
     stretch: f64,
 }
@@ -59,7 +63,7 @@ impl Transfers {
 
     /// Requests that take a place: all that do not follow others.
     pub(super) fn leading(&self) -> usize {
-        self.open.iter().filter(|(_, transfer)| !transfer.follows).count()
+        self.open.len() - self.following
     }
 
     /// One of `from` is over: what followed it is sent from now on.
@@ -70,19 +74,21 @@ impl Transfers {
         }
         if let Some((_, next)) = self.open.iter_mut().find(|(_, transfer)| of_peer(transfer)) {
             *next = Transfer { follows: false, started_at: now, progressed_at: now, ..*next };
+            self.following -= 1;
         }
     }
 
     /// When the next piece may be asked for behind this one, so that its bytes come right after it.
     pub(super) fn followed_at(&self, transfer: &Transfer) -> Option<Time> {
         let expected = self.expected(transfer.bytes).filter(|_| !transfer.follows)?;
-        let way = self.reaction.map_or(expected.mul_f64(WAY_UNKNOWN), Duration::from_secs_f64);
-        Some(transfer.started_at + expected.saturating_sub(way.mul_f64(FOLLOW_WAYS)))
+        let lead = self.lead.unwrap_or_else(|| expected.mul_f64(WAY_UNKNOWN * FOLLOW_WAYS));
+        Some(transfer.started_at + expected.saturating_sub(lead))
     }
 
     pub(super) fn start(&mut self, transfer: Transfer) -> TransferId {
         self.last += 1;
         let id = TransferId(self.last);
+        self.following += usize::from(transfer.follows);
         self.open.push((id, transfer));
         id
     }
@@ -93,7 +99,9 @@ impl Transfers {
 
     pub(super) fn remove(&mut self, id: TransferId) -> Option<Transfer> {
         let place = self.open.iter().position(|(open, _)| *open == id)?;
-        Some(self.open.remove(place).1)
+        let (_, transfer) = self.open.remove(place);
+        self.following -= usize::from(transfer.follows);
+        Some(transfer)
     }
 
     pub(super) fn iter(&self) -> impl Iterator<Item = (TransferId, &Transfer)> {
@@ -118,7 +126,9 @@ impl Transfers {
     /// Takes into account how long a refusal took to come.
     pub(super) fn note_refusal(&mut self, elapsed: Duration) {
         let sample = elapsed.as_secs_f64();
-        self.reaction = Some(self.reaction.map_or(sample, |mean| 0.9 * mean + 0.1 * sample));
+        let reaction = self.reaction.map_or(sample, |mean| 0.9 * mean + 0.1 * sample);
+        self.reaction = Some(reaction);
+        self.lead = Some(Duration::from_secs_f64(reaction * FOLLOW_WAYS));
         self.set_stretch();
     }
 

@@ -47,15 +47,15 @@ pub(super) struct UploadRequest {
     pub(super) urgency: Urgency,
     /// It is served while fewer than this many are.
     pub(super) slots: usize,
-    /// Pieces of the blob that the member has said it has; none where it has said nothing.
-    pub(super) has: u32,
+    /// Pieces of the blob that the member says it has.
+    pub(super) held: u32,
 }
 
 impl UploadRequest {
     /// Whether its member has clearly fewer pieces of the blob than that of `other`, or none, so that it goes first.
     fn is_poorer(&self, config: &SwarmConfig, other: &Self) -> bool {
-        let margin = if self.has == 0 { 0 } else { config.yield_pieces };
-        self.digest == other.digest && self.has.saturating_add(margin) < other.has
+        let margin = if self.held == 0 { 0 } else { config.yield_pieces };
+        self.digest == other.digest && self.held.saturating_add(margin) < other.held
     }
 }
 
@@ -137,7 +137,7 @@ impl Uploads {
     fn take_place(&mut self, config: &SwarmConfig, poorer: &UploadRequest) -> Option<UploadRequest> {
         let yields = |waiting: &UploadRequest| waiting.urgency == Urgency::Bulk && poorer.is_poorer(config, waiting);
         let places = self.queue.iter().enumerate().filter(|(_, waiting)| yields(waiting));
-        let (place, _) = places.max_by_key(|(_, waiting)| waiting.has)?;
+        let (place, _) = places.max_by_key(|(_, waiting)| waiting.held)?;
         self.queue.remove(place)
     }
 
@@ -223,7 +223,7 @@ mod tests {
     }
 
     fn asked(upload: UploadId, from: MemberId, urgency: Urgency) -> UploadRequest {
-        UploadRequest { upload, from, digest: Digest::Sha256([1; 32]), urgency, slots: 4, has: 0 }
+        UploadRequest { upload, from, digest: Digest::Sha256([1; 32]), urgency, slots: 4, held: 0 }
     }
 
     fn drain(outbox: &mut Outbox) -> Vec<Output> {
@@ -275,10 +275,14 @@ mod tests {
     /// Peer 5 has 10 pieces of a blob and waits for one; now peer 6 asks, which has so many. The uploads that are refused.
     fn refused_when_asked_by_one_with(has: u32, digest: Digest) -> Vec<u64> {
         let (mut uploads, mut outbox, config) = requested(4);
-        let waiting = UploadRequest { has: 10, digest, ..asked(UploadId(5), peer(5), Urgency::Bulk) };
+        let waiting = UploadRequest { held: 10, digest, ..asked(UploadId(5), peer(5), Urgency::Bulk) };
         uploads.request(&config, &mut outbox, waiting);
         drain(&mut outbox);
-        uploads.request(&config, &mut outbox, UploadRequest { has, ..asked(UploadId(6), peer(6), Urgency::Bulk) });
+        uploads.request(
+            &config,
+            &mut outbox,
+            UploadRequest { held: has, ..asked(UploadId(6), peer(6), Urgency::Bulk) },
+        );
         assert_eq!(uploads.load(), Load { active: 4, queued: 1 });
         let refused = drain(&mut outbox).into_iter().map(|output| match output {
             Output::Refuse { upload, refusal: Refusal::Busy(_) } => upload.0,
@@ -305,7 +309,7 @@ mod tests {
     fn what_a_reader_waits_for_gives_its_place_to_nobody() {
         let (mut uploads, mut outbox, config) = requested(4);
         for index in 5..=6 {
-            let request = UploadRequest { has: 10, ..asked(UploadId(index), peer(5), Urgency::OnDemand) };
+            let request = UploadRequest { held: 10, ..asked(UploadId(index), peer(5), Urgency::OnDemand) };
             uploads.request(&config, &mut outbox, request);
         }
         drain(&mut outbox);
@@ -317,7 +321,7 @@ mod tests {
     #[test]
     fn who_gave_its_place_is_told_of_the_next() {
         let (mut uploads, mut outbox, config) = requested(4);
-        uploads.request(&config, &mut outbox, UploadRequest { has: 10, ..asked(UploadId(5), peer(5), Urgency::Bulk) });
+        uploads.request(&config, &mut outbox, UploadRequest { held: 10, ..asked(UploadId(5), peer(5), Urgency::Bulk) });
         uploads.request(&config, &mut outbox, asked(UploadId(6), peer(6), Urgency::Bulk));
         drain(&mut outbox);
         uploads.ended(&config, &mut outbox, UploadId(1));
@@ -343,7 +347,7 @@ mod tests {
     #[test]
     fn one_with_nothing_goes_before_one_with_anything() {
         let (mut uploads, mut outbox, config) = requested(4);
-        uploads.request(&config, &mut outbox, UploadRequest { has: 1, ..asked(UploadId(5), peer(5), Urgency::Bulk) });
+        uploads.request(&config, &mut outbox, UploadRequest { held: 1, ..asked(UploadId(5), peer(5), Urgency::Bulk) });
         drain(&mut outbox);
         uploads.request(&config, &mut outbox, asked(UploadId(6), peer(6), Urgency::Bulk));
         let told = drain(&mut outbox);
@@ -374,10 +378,10 @@ mod tests {
         let margin = SwarmConfig::default().yield_pieces;
         for (has, is_served) in [(1 + margin, true), (2 + margin, false)] {
             let (mut uploads, mut outbox, config) = requested(4);
-            let waiting = UploadRequest { has: 1, ..asked(UploadId(5), peer(5), Urgency::Bulk) };
+            let waiting = UploadRequest { held: 1, ..asked(UploadId(5), peer(5), Urgency::Bulk) };
             uploads.request(&config, &mut outbox, waiting);
             drain(&mut outbox);
-            let next = UploadRequest { has, ..asked(UploadId(11), peer(1), Urgency::Bulk) };
+            let next = UploadRequest { held: has, ..asked(UploadId(11), peer(1), Urgency::Bulk) };
             uploads.request(&config, &mut outbox, next);
             let told = drain(&mut outbox);
             assert_eq!(matches!(told[..], [Output::Serve { upload: UploadId(11) }]), is_served, "{has}: {told:?}");

@@ -11,6 +11,7 @@ mod outcomes;
 mod pull;
 mod questions;
 mod storms;
+mod telling;
 mod tuning;
 mod world;
 mod zones;

@@ -25,7 +25,7 @@ fn announced(node: &mut Node, now: Time, input: Input) -> Vec<Announcement> {
     node.handle(now, input);
     let outputs = std::iter::from_fn(|| node.poll_output());
     let to_home = outputs.filter_map(|output| match output {
-        Output::Control { to: HOME, message: ControlMessage::Announce(announcement) } => Some(announcement),
+        Output::Control { to: HOME, message: ControlMessage::Announce(announcement) } => Some(*announcement),
         _ => None,
     });
     to_home.collect()

@@ -93,6 +93,7 @@ enum Event {
         digest: Digest,
         piece: PieceIndex,
         urgency: shoal_wire::transfer::Urgency,
+        held: u32,
     },
     /// The last byte of a piece has left its uploader.
     Sent {
@@ -392,14 +393,14 @@ impl World {
         match event {
             Event::Wake => self.input(index, Input::Timeout),
             Event::Input(input) => self.input(index, input),
-            Event::Asked { transfer, requester, digest, piece, urgency } => {
+            Event::Asked { transfer, requester, digest, piece, urgency, held } => {
                 self.uploads += 1;
                 let upload = UploadId(self.uploads);
                 let requester_life = self.members[requester].life;
                 let entry = Upload { transfer, requester, requester_life, digest, piece, flow: None };
                 self.members[index].uploads.insert(upload, entry);
                 let from = self.members[requester].node.id();
-                self.input(index, Input::PieceRequested { upload, from, digest, piece, urgency });
+                self.input(index, Input::PieceRequested { upload, from, digest, piece, urgency, held });
             }
             Event::Sent { upload } => self.sent(index, upload),
             Event::Progress { transfer, uploader, upload } => self.progress(index, transfer, uploader, upload),
@@ -459,7 +460,7 @@ impl World {
                 self.asked_by = Some(index);
                 self.after(index, self.answers_take, Event::Input(Input::UpstreamSaid { lookup, outcome }));
             }
-            Output::RequestPiece { transfer, from, digest, piece, urgency } => {
+            Output::RequestPiece { transfer, from, digest, piece, urgency, held } => {
                 let member = &mut self.members[index];
                 member.open.insert(transfer);
                 member.wanted_pieces.insert(transfer, (digest, piece));
@@ -468,7 +469,7 @@ impl World {
                     return;
                 }
                 let delay = self.latency();
-                self.after(uploader, delay, Event::Asked { transfer, requester: index, digest, piece, urgency });
+                self.after(uploader, delay, Event::Asked { transfer, requester: index, digest, piece, urgency, held });
             }
             Output::CancelTransfer { transfer } => self.cancel(index, transfer),
             Output::Serve { upload } => self.serve(index, upload),

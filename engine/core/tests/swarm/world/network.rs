@@ -111,7 +111,8 @@ impl<T> Network<T> {
             self.share();
         }
         let moving = self.flows.values().filter(|flow| flow.rate > 0.0);
-        let seconds = moving.map(|flow| flow.left / flow.rate).min_by(f64::total_cmp)?;
+        // Time may have moved on a little past the last byte, for what happened in the microsecond that is rounded up.
+        let seconds = moving.map(|flow| flow.left.max(0.0) / flow.rate).min_by(f64::total_cmp)?;
         // Rounded up, so that it has arrived by then.
         Some(self.moved_to + Duration::from_secs_f64(seconds) + Duration::from_micros(1))
     }

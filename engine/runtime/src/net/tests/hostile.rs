@@ -135,7 +135,8 @@ async fn attempt(script: Script) {
     let reading = victim.stack.spool.read(sha256(&bytes), 600_000, None).expect("it can be read");
     let piece = PieceIndex(1);
     let from = member.record.id();
-    let request = Request { transfer: TransferId(1), from, digest: sha256(&bytes), piece, urgency: Urgency::Bulk };
+    let request =
+        Request { transfer: TransferId(1), from, digest: sha256(&bytes), piece, urgency: Urgency::Bulk, held: 0 };
     victim.stack.downloads.start(&victim.stack.peers, request);
     let _connection = serve_script(&member, &bytes, script).await;
     match victim.input().await {
@@ -255,7 +256,7 @@ async fn a_member_that_reads_nothing_of_its_piece_loses_its_slot() {
     let connection = member.dial(&victim).await;
     let _established = establish(connection.clone()).await.expect("established");
     let (mut send, mut receive) = connection.open_bi().await.expect("opened");
-    let request = PieceRequest { digest, piece, urgency: Urgency::Bulk };
+    let request = PieceRequest { digest, piece, urgency: Urgency::Bulk, held: 0 };
     send.write_all(&encode_request(&request).expect("a short header")).await.expect("sent");
     let asked = loop {
         match victim.input().await {

@@ -59,6 +59,7 @@ impl Pair {
             digest: sha256(&self.bytes),
             piece: PieceIndex(piece),
             urgency: Urgency::Bulk,
+            held: 0,
         };
         self.wanter.stack.downloads.start(&self.wanter.stack.peers, request);
     }

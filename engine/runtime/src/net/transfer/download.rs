@@ -45,6 +45,8 @@ pub(crate) struct Request {
     pub(crate) digest: Digest,
     pub(crate) piece: PieceIndex,
     pub(crate) urgency: Urgency,
+    /// Pieces of the blob that this node has.
+    pub(crate) held: u32,
 }
 
 /// All transfers from peers.
@@ -128,7 +130,8 @@ impl Downloads {
     ) -> Result<Gathered, TransferFailure> {
         let connection = peers.connection(request.from).await.ok_or(TransferFailure::Unreachable)?;
         let (mut send, mut receive) = connection.open_bi().await.map_err(|_| TransferFailure::Unreachable)?;
-        let header = PieceRequest { digest: request.digest, piece: request.piece, urgency: request.urgency };
+        let Request { digest, piece, urgency, held, .. } = *request;
+        let header = PieceRequest { digest, piece, urgency, held };
         let header = encode_request(&header).map_err(|_| TransferFailure::Store)?;
         send.write_all(&header).await.map_err(|_| TransferFailure::Unreachable)?;
         // An error here shows when the reply is read.

@@ -117,8 +117,8 @@ impl Uploads {
         let upload = UploadId(self.state.ids.fetch_add(1, Relaxed));
         let (decide, decided) = oneshot::channel();
         crate::lock(&self.state.waiting).insert(upload, decide);
-        let PieceRequest { digest, piece, urgency } = request;
-        let asked = Input::PieceRequested { upload, from, digest, piece, urgency };
+        let PieceRequest { digest, piece, urgency, held } = request;
+        let asked = Input::PieceRequested { upload, from, digest, piece, urgency, held };
         if self.inputs.send(asked).await.is_err() {
             return;
         }
