@@ -37,13 +37,13 @@ impl Pace {
         (self.transfers > 0.0).then(|| Duration::from_secs_f64(self.seconds / self.transfers))
     }
 
-    #[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss)] // Not negative, and at most `LONGEST`.
     /// What a transfer of `bytes` should take. Nothing is known of one many times as large as those that have been.
+    #[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss)] // Not negative, and at most `LONGEST`.
     pub(crate) fn time_of(&self, bytes: u64) -> Option<Duration> {
         let is_known = self.bytes > 0.0 && self.bytes * REACH >= bytes as f64;
         is_known.then(|| {
             let seconds = (self.seconds / self.bytes * bytes as f64).min(LONGEST.as_secs_f64());
-            // Asked for every request with nearly every input, and the standard conversion takes ten times as long.
+            // Asked of every request with nearly every input: the conversion that checks its argument is too dear.
             Duration::from_nanos((seconds * 1e9) as u64)
         })
     }

@@ -157,7 +157,7 @@ impl Swarm {
         if let Some(blob) = self.blobs.get_mut(digest) {
             let news = blob.extend_neighbour(around.now, from, pieces, held);
             // Such news are most of all messages, and few let a request be made.
-            if self.may_request_news(around.now, from, news) {
+            if self.may_request_news(around.now, news) {
                 self.make_requests(around);
             }
         }

@@ -49,12 +49,10 @@ impl Swarm {
         self.plan_requests(around.now);
     }
 
-    /// Whether what `from` now has lets this node make a request: the last look found nothing else that could be had.
-    pub(super) fn may_request_news(&self, now: Time, from: MemberId, news: News) -> bool {
-        if self.requests_at.is_some_and(|at| at <= now) || self.is_request_late && news.are_on_their_way {
-            return true;
-        }
-        news.are_open && self.is_idle() && self.peers.look_at(from).0 <= now
+    /// Whether news let this node make a request: the last look found nothing else that could be had.
+    pub(super) fn may_request_news(&self, now: Time, news: News) -> bool {
+        let is_due = self.requests_at.is_some_and(|at| at <= now);
+        is_due || self.is_request_late && news.are_on_their_way || news.are_open && self.is_idle()
     }
 
     /// Whether there is room for a request.
