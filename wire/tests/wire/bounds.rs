@@ -64,8 +64,13 @@ fn progress(next: usize) -> Vec<u8> {
 }
 
 fn have(lengths: &[usize]) -> Vec<u8> {
+    have_of(lengths, 1)
+}
+
+/// A Have of a sender that has so many pieces in all.
+fn have_of(lengths: &[usize], held: usize) -> Vec<u8> {
     let lengths: Vec<u8> = [lengths.len()].iter().chain(lengths).flat_map(|&length| number(length)).collect();
-    [vec![13], digest(), lengths, vec![4, 1]].concat()
+    [vec![13], digest(), lengths, number(held), vec![4, 1]].concat()
 }
 
 /// A Hello of a blob of one piece, 256 KiB, with this encoded map.
@@ -77,8 +82,8 @@ fn reply(signature: usize) -> Vec<u8> {
     [vec![0; 1 + 16 + 32], list(signature, &[9])].concat()
 }
 
-fn request(piece: usize) -> Vec<u8> {
-    [digest(), number(piece), vec![0]].concat()
+fn request(piece: usize, held: usize) -> Vec<u8> {
+    [digest(), number(piece), vec![0], number(held)].concat()
 }
 
 fn gossip(body: &[u8], updates: &[u8]) -> Vec<u8> {
@@ -191,9 +196,13 @@ fn signatures_have_their_length() {
 #[test]
 fn positions_and_leases_stay_within_the_largest_blob() {
     let most = PIECES_MAX as usize;
-    taken::<PieceRequest>(&request(most));
-    refused::<PieceRequest>(&request(most + 1), "from 0 to 65536");
-    refused::<PieceRequest>(&request(u32::MAX as usize), "from 0 to 65536");
+    taken::<PieceRequest>(&request(most, most));
+    for above in [most + 1, u32::MAX as usize] {
+        refused::<PieceRequest>(&request(above, 0), "from 0 to 65536");
+        refused::<PieceRequest>(&request(0, above), "from 0 to 65536");
+        refused::<ControlMessage>(&have_of(&[0, 1], above), "from 0 to 65536");
+    }
+    taken::<ControlMessage>(&have_of(&[0, 1], most));
     taken::<ControlMessage>(&progress(most));
     refused::<ControlMessage>(&progress(most + 1), "from 0 to 65536");
     taken::<ControlMessage>(&lease(0, most));
