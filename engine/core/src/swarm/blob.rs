@@ -1,5 +1,7 @@
 //! One blob at a node that wants or holds it: what it has, what is on its way, and who else has what.
 
+use std::time::Duration;
+
 use shoal_wire::{
     control::Load,
     digest::Digest,
@@ -35,6 +37,8 @@ pub(super) struct Blob {
     /// Pieces stored since neighbours were told last.
     pub(super) untold: Vec<PieceIndex>,
     pub(super) told_at: Time,
+    /// When a piece was stored last, or the blob was wanted first.
+    pub(super) progressed_at: Time,
     /// Peers that a home named and that do not hold the blob, and when they said so; the last few.
     pub(super) parted: Vec<(MemberId, Time)>,
     /// Requests repeated elsewhere so far.
@@ -132,6 +136,7 @@ impl Neighbour {
 
 impl Blob {
     pub(super) fn new(
+        now: Time,
         digest: Digest,
         geometry: Geometry,
         have: PieceMap,
@@ -155,6 +160,7 @@ impl Blob {
             announcer,
             untold: Vec::new(),
             told_at: Time::ZERO,
+            progressed_at: now,
             parted: Vec::new(),
             hedged: 0,
             corrupted: 0,
@@ -232,6 +238,19 @@ impl Blob {
     /// Whether any neighbour, busy or not, has a piece that is missing here and not on its way.
     pub(super) fn lacks_what_neighbours_have(&self) -> bool {
         (self.cursor as usize / 64..self.offered.words().len()).any(|word| self.open(word) != 0)
+    }
+
+    /// Whether nothing has come for so long, nothing is asked for, and no neighbour has what is missing here.
+    pub(super) fn is_stuck(&self, now: Time, patience: Duration) -> bool {
+        now.since(self.progressed_at) >= patience && self.requested.is_empty() && !self.lacks_what_neighbours_have()
+    }
+
+    /// Forgets the neighbour that was heard of longest ago, of those that `may_go` names and that have answered. Returns
+    /// whether there was one.
+    pub(super) fn forget_a_neighbour(&mut self, may_go: impl Fn(&Neighbour) -> bool) -> bool {
+        let answered = self.neighbours.iter().filter(|(_, neighbour)| neighbour.unanswered == 0 && may_go(neighbour));
+        let oldest = answered.min_by_key(|(_, neighbour)| neighbour.heard_at).map(|(&id, _)| id);
+        oldest.inspect(|&id| self.remove_neighbour(id)).is_some()
     }
 
     /// Whether pieces may be taken from a neighbour.

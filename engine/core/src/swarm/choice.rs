@@ -13,6 +13,7 @@ use smallvec::SmallVec;
 use super::{
     blob::{Blob, Neighbour},
     peer::{Peer, Peers},
+    transfers::Transfers,
 };
 use crate::{config::SwarmConfig, rng::Stream, time::Time};
 
@@ -57,17 +58,31 @@ struct Reach<'a> {
 
 /// What a choice is made from besides the blob.
 pub(super) struct Chooser<'a> {
-    pub(super) now: Time,
-    pub(super) config: &'a SwarmConfig,
-    pub(super) peers: &'a Peers,
-    pub(super) random: &'a mut Stream,
+    now: Time,
+    config: &'a SwarmConfig,
+    peers: &'a Peers,
+    random: &'a mut Stream,
     /// Time that a gateway of the zone has to bring in a piece.
-    pub(super) patience: Duration,
+    patience: Duration,
     /// Requests at once to all peers.
-    pub(super) requests_max: usize,
+    requests_max: usize,
 }
 
 impl<'a> Chooser<'a> {
+    /// What requests for pieces of `blob` are chosen from.
+    pub(super) fn new(
+        now: Time,
+        blob: &Blob,
+        config: &'a SwarmConfig,
+        transfers: &Transfers,
+        peers: &'a Peers,
+        random: &'a mut Stream,
+    ) -> Self {
+        let patience = transfers.gateway_patience(blob.geometry, config);
+        let requests_max = transfers.requests_for(config.requests_max);
+        Self { now, config, peers, random, patience, requests_max }
+    }
+
     /// The next request for `blob`, or `None` where nothing is to be had now. `may_cross` says whether there is room for
     /// one more request to another zone.
     pub(super) fn choose(&mut self, blob: &'a Blob, may_cross: bool) -> Option<Choice> {

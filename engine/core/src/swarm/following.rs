@@ -49,10 +49,7 @@ impl Swarm {
         if blob.crossing.is_exclusive() || !blob.has_more_open_than(self.config.follow_pieces) {
             return;
         }
-        let patience = self.gateway_patience(blob);
-        let requests_max = self.transfers.requests_for(self.config.requests_max);
-        let (config, peers, random) = (&self.config, &self.peers, &mut self.random);
-        let mut chooser = Chooser { now: around.now, config, peers, random, patience, requests_max };
+        let mut chooser = Chooser::new(around.now, blob, &self.config, &self.transfers, &self.peers, &mut self.random);
         if let Some(piece) = chooser.choose_from(blob, transfer.from) {
             self.request(around, &transfer.digest, piece, transfer.from, Place::Behind);
         }

@@ -162,7 +162,7 @@ impl Swarm {
     ) {
         let homes = around.members.homes(Key::of_digest(&digest));
         let announcer = Announcer::new(around.outbox.own(), homes, &self.config);
-        let mut blob = Blob::new(digest, geometry, have, can_lease, announcer);
+        let mut blob = Blob::new(around.now, digest, geometry, have, can_lease, announcer);
         blob.is_careful = self.tainted.contains(&digest);
         self.blobs.insert(digest, blob);
         self.timers.set(Timer::Announce(digest), around.now);

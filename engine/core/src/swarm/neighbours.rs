@@ -19,6 +19,9 @@ use crate::time::Time;
 /// Greetings without an answer after which a neighbour is given up.
 const UNANSWERED_MAX: u32 = 5;
 
+/// Neighbours that have nothing for this node and are given up for others, with one answer of a home.
+const REPLACED_MAX: usize = 4;
+
 /// What a home answers.
 pub(crate) struct Answer {
     pub(crate) peers: Vec<MemberId>,
@@ -65,21 +68,32 @@ impl Swarm {
         }
     }
 
-    /// Greets peers that are not neighbours yet.
+    /// Greets peers that are not neighbours yet, as long as there is room. Where nothing is to be had from those that are, there
+    /// is room for more, and at last in place of others: what this node lacks may be with a single one that came late.
     fn meet(&mut self, around: &mut Surroundings<'_>, digest: &Digest, peers: &[MemberId]) {
         let load = self.uploads.load();
         let Some(blob) = self.blobs.get_mut(digest) else { return };
+        let is_stuck = blob.is_stuck(around.now, self.config.hello_interval);
+        let mut to_replace = if is_stuck { REPLACED_MAX } else { 0 };
         for &peer in peers {
             let is_new = peer != around.outbox.own() && !blob.neighbours.contains_key(&peer);
             let is_near = around.members.is_near(peer);
-            let room = match (blob.crossing.is_exclusive(), is_near) {
+            let is_exclusive = blob.crossing.is_exclusive();
+            let room = match (is_exclusive, is_near) {
+                _ if is_stuck => self.config.neighbours_max,
                 (true, false) => self.config.neighbours_far,
                 _ => self.config.neighbours,
             };
-            let counts = |neighbour: &Neighbour| !blob.crossing.is_exclusive() || neighbour.is_near == is_near;
+            let counts = |neighbour: &Neighbour| !is_exclusive || neighbour.is_near == is_near;
             let known = blob.neighbours.values().filter(|neighbour| counts(neighbour)).count();
-            if !is_new || known >= room || !around.members.contains(peer) {
+            if !is_new || !around.members.contains(peer) {
                 continue;
+            }
+            if known >= room {
+                if to_replace == 0 || !blob.forget_a_neighbour(counts) {
+                    continue;
+                }
+                to_replace -= 1;
             }
             blob.neighbours.insert(peer, Neighbour::new(blob.geometry.pieces(), is_near));
             greet(blob, around, peer, load);
@@ -179,13 +193,18 @@ impl Swarm {
 
     /// A peer has room again.
     pub(crate) fn slot_free(&mut self, around: &mut Surroundings<'_>, from: MemberId, load: Load) {
-        self.peers.get_mut(from).note_free(around.now, load);
+        if around.members.contains(from) {
+            self.peers.get_mut(from).note_free(around.now, load);
+        }
         self.make_requests(around);
     }
 
     /// A member was not reached: what was sent to it may be lost.
     pub(crate) fn unreachable(&mut self, around: &mut Surroundings<'_>, member: MemberId) {
-        self.peers.get_mut(member).rest(around.now, &self.config);
+        // A connection ends after its member has died, too, and nothing would forget that one again.
+        if around.members.contains(member) {
+            self.peers.get_mut(member).rest(around.now, &self.config);
+        }
         for (digest, blob) in &mut self.blobs {
             if let Some(neighbour) = blob.neighbours.get_mut(&member) {
                 neighbour.greeted_at = None;

@@ -77,10 +77,12 @@ impl Peers {
         PeerMut { peer: &mut self.known[place], free_at: &mut self.free_at[place] }
     }
 
-    /// What it says of its load, which has nothing to do with when it may be asked.
+    /// What it says of its load, which has nothing to do with when it may be asked. Of one that is not known it does not
+    /// matter.
     pub(super) fn note_load(&mut self, id: MemberId, load: Load) {
-        let place = self.place(id);
-        self.known[place].note_load(load);
+        if let Ok(place) = self.ids.binary_search(&id) {
+            self.known[place].note_load(load);
+        }
     }
 
     fn place(&mut self, id: MemberId) -> usize {

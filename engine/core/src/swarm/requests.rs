@@ -1,7 +1,5 @@
 //! Requests for pieces: making them, taking their results, giving up the stalled, repeating the slow.
 
-use std::time::Duration;
-
 use shoal_wire::{digest::Digest, geometry::PieceIndex, ids::MemberId, transfer::Urgency};
 use smallvec::SmallVec;
 
@@ -92,11 +90,8 @@ impl Swarm {
         order.sort_unstable();
         for (_, _, digest) in order {
             let Some(blob) = self.blobs.get(&digest).filter(|blob| blob.lacks_what_neighbours_have()) else { continue };
-            let patience = self.gateway_patience(blob);
             let may_cross = blob.crossing.is_exclusive() && self.crossings(blob) < self.config.requests_far_max;
-            let requests_max = self.transfers.requests_for(self.config.requests_max);
-            let (config, peers, random) = (&self.config, &self.peers, &mut self.random);
-            let mut chooser = Chooser { now, config, peers, random, patience, requests_max };
+            let mut chooser = Chooser::new(now, blob, &self.config, &self.transfers, &self.peers, &mut self.random);
             if let Some(choice) = chooser.choose(blob, may_cross) {
                 return Some((digest, choice));
             }
@@ -109,12 +104,6 @@ impl Swarm {
         let is_far = |id| blob.neighbours.get(id).is_some_and(|neighbour| !neighbour.is_near);
         let of_blob = self.transfers.iter().filter(|(_, transfer)| transfer.digest == blob.digest);
         of_blob.filter(|(_, transfer)| is_far(&transfer.from)).count()
-    }
-
-    /// Time that a gateway of the zone has to bring in a piece.
-    pub(super) fn gateway_patience(&self, blob: &Blob) -> Duration {
-        let expected = self.transfers.expected(blob.geometry.piece_bytes()).unwrap_or_default();
-        self.config.gateway_patience(expected)
     }
 
     pub(super) fn request(
@@ -163,6 +152,7 @@ impl Swarm {
         if !blob.geometry.contains(piece) || !blob.store(piece) {
             return;
         }
+        blob.progressed_at = around.now;
         blob.demand.retain(|&demanded| demanded != piece);
         blob.is_behind = blob.lags(self.config.behind_pieces);
         let is_last = !blob.is_wanted();
@@ -252,10 +242,7 @@ impl Swarm {
 
     fn repeat(&mut self, around: &mut Surroundings<'_>, slow: &Transfer) {
         let Some(blob) = self.blobs.get(&slow.digest) else { return };
-        let patience = self.gateway_patience(blob);
-        let requests_max = self.transfers.requests_for(self.config.requests_max);
-        let (config, peers, random) = (&self.config, &self.peers, &mut self.random);
-        let mut chooser = Chooser { now: around.now, config, peers, random, patience, requests_max };
+        let mut chooser = Chooser::new(around.now, blob, &self.config, &self.transfers, &self.peers, &mut self.random);
         let Some(from) = chooser.another_source(blob, slow.piece, slow.from) else { return };
         if let Some(blob) = self.blobs.get_mut(&slow.digest) {
             blob.hedged += 1;
@@ -311,7 +298,7 @@ impl Swarm {
         // A gateway's time is up at some moment: looked at again a few times within it.
         let is_waiting = |blob: &Blob| blob.is_wanted() && blob.crossing.is_exclusive();
         let waiting = self.blobs.values().filter(|blob| wants && is_waiting(blob));
-        let takeover = waiting.map(|blob| now + self.gateway_patience(blob) / 4).min();
+        let takeover = waiting.map(|blob| now + self.transfers.gateway_patience(blob.geometry, &self.config) / 4).min();
         let first = stalls.into_iter().chain(hedges).chain(returns).chain(takeover).min();
         self.requests_at = self.next_to_follow(now, first);
     }

@@ -2,7 +2,11 @@
 
 use std::time::Duration;
 
-use shoal_wire::{digest::Digest, geometry::PieceIndex, ids::MemberId};
+use shoal_wire::{
+    digest::Digest,
+    geometry::{Geometry, PieceIndex},
+    ids::MemberId,
+};
 use smallvec::SmallVec;
 
 use crate::{
@@ -154,6 +158,11 @@ impl Transfers {
     /// What a piece of `bytes` should take, where pieces of about that size have come.
     pub(super) fn expected(&self, bytes: u64) -> Option<Duration> {
         self.pace.time_of(bytes)
+    }
+
+    /// Time that a gateway of the zone has to bring in a piece of a blob.
+    pub(super) fn gateway_patience(&self, geometry: Geometry, config: &SwarmConfig) -> Duration {
+        config.gateway_patience(self.expected(geometry.piece_bytes()).unwrap_or_default())
     }
 
     /// Whether the piece of this transfer is asked for elsewhere as well.

@@ -152,9 +152,7 @@ impl Uploads {
         if member.is_none() && self.queue.len() == queued {
             return;
         }
-        while self.queue.iter().any(|waiting| self.slots_taken() < waiting.slots)
-            && let Some(next) = self.next_in_queue()
-        {
+        while let Some(next) = self.next_in_queue() {
             self.serve(outbox, next.upload, next.from);
         }
         self.invite(config, outbox);
@@ -191,12 +189,15 @@ impl Uploads {
         outbox.push(Output::Refuse { upload, refusal: Refusal::Busy(self.load()) });
     }
 
-    /// What a reader waits for goes first, then the request of the member that was served least.
+    /// Of the requests that there is a slot for, what a reader waits for goes first, then that of the member that was served
+    /// least.
     fn next_in_queue(&mut self) -> Option<UploadRequest> {
         let served = |member: &MemberId| self.served.get(member).copied().unwrap_or(0);
         let order =
             |place: usize, waiting: &UploadRequest| (waiting.urgency == Urgency::Bulk, served(&waiting.from), place);
-        let (place, _) = self.queue.iter().enumerate().min_by_key(|&(place, waiting)| order(place, waiting))?;
+        let taken = self.slots_taken();
+        let fitting = self.queue.iter().enumerate().filter(|(_, waiting)| taken < waiting.slots);
+        let (place, _) = fitting.min_by_key(|&(place, waiting)| order(place, waiting))?;
         self.queue.remove(place)
     }
 
@@ -270,6 +271,35 @@ mod tests {
             })
             .collect();
         assert_eq!(told, [peer(6), peer(7)]);
+    }
+
+    #[test]
+    fn a_slot_goes_to_none_that_has_fewer_slots() {
+        let config = SwarmConfig { upload_slots: 4, upload_backlog: 2, ..SwarmConfig::default() };
+        let (mut uploads, mut outbox) = (Uploads::new(4), Outbox::new(OWN));
+        uploads.request(&config, &mut outbox, asked(UploadId(7), peer(3), Urgency::Bulk));
+        uploads.ended(&config, &mut outbox, UploadId(7));
+        for index in 1..=4 {
+            uploads.request(&config, &mut outbox, asked(UploadId(index), peer(1), Urgency::Bulk));
+        }
+        // Peer 2 was served less than peer 3, but of its blob only two are sent at once.
+        let young = UploadRequest { slots: 2, ..asked(UploadId(5), peer(2), Urgency::Bulk) };
+        uploads.request(&config, &mut outbox, young);
+        uploads.request(&config, &mut outbox, asked(UploadId(6), peer(3), Urgency::Bulk));
+        drain(&mut outbox);
+        let mut served = |ended| {
+            uploads.ended(&config, &mut outbox, UploadId(ended));
+            let outputs = drain(&mut outbox).into_iter();
+            let served = outputs.filter_map(|output| match output {
+                Output::Serve { upload } => Some(upload.0),
+                _ => None,
+            });
+            served.collect::<Vec<_>>()
+        };
+        assert_eq!(served(1), [6]);
+        assert_eq!(served(2), [0; 0], "three are being sent");
+        assert_eq!(served(3), [0; 0]);
+        assert_eq!(served(4), [5]);
     }
 
     /// Peer 5 has 10 pieces of a blob and waits for one; now peer 6 asks, which has so many. The uploads that are refused.

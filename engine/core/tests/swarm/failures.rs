@@ -177,3 +177,37 @@ fn a_holder_whose_word_of_dropping_the_blob_is_lost_does_not_stop_later_pulls() 
     let done = |world: &World| world.members[3].finished.contains_key(&digest);
     assert!(world.run_until(Duration::from_secs(20), done));
 }
+
+/// 29 nodes whose upstream gives a piece in four seconds, and have met as many others as they look for.
+fn hungry(setting: Setting, seed: u64) -> (World, Digest) {
+    let mut world = World::new(Setting { nodes: 30, upstream: 6e4, ..setting }, seed);
+    world.form();
+    let digest = world.blob(50 * MIB);
+    (0..29).for_each(|node| world.want(node, digest));
+    world.run_for(Duration::from_secs(20));
+    assert!(world.members.iter().all(|member| member.failed.is_empty()), "seed {seed}: they wait for the upstream");
+    (world, digest)
+}
+
+#[test]
+fn who_comes_late_with_everything_is_found_by_nodes_that_look_for_nobody_else() {
+    for seed in 0..5 {
+        let (mut world, digest) = hungry(Setting::default(), seed);
+        world.hold(29, digest);
+        let all = |world: &World| world.finished(&digest) == 29;
+        assert!(world.run_until(Duration::from_secs(300), all), "seed {seed}: {} of 29", world.finished(&digest));
+    }
+}
+
+#[test]
+fn whoever_has_what_is_missing_takes_the_place_of_neighbours_that_do_not() {
+    // As many neighbours as are ever accepted have nothing, either.
+    let mut setting = Setting::default();
+    setting.config.swarm.neighbours_max = setting.config.swarm.neighbours;
+    for seed in 0..5 {
+        let (mut world, digest) = hungry(setting.clone(), seed);
+        world.hold(29, digest);
+        let all = |world: &World| world.finished(&digest) == 29;
+        assert!(world.run_until(Duration::from_secs(300), all), "seed {seed}: {} of 29", world.finished(&digest));
+    }
+}

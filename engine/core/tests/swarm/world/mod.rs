@@ -313,6 +313,13 @@ impl World {
         self.input(index, Input::Want { digest, size: geometry.size(), have, can_lease: true });
     }
 
+    /// A node that has had the whole blob for long is there.
+    pub(crate) fn hold(&mut self, index: usize, digest: Digest) {
+        let geometry = self.geometry(&digest);
+        self.members[index].store.insert(digest, PieceMap::full(geometry.pieces()));
+        self.input(index, Input::Hold { digest, size: geometry.size() });
+    }
+
     pub(crate) fn crash(&mut self, index: usize) {
         if self.tells {
             println!("{:?} node {index} crashes", self.now);
