@@ -337,7 +337,7 @@ impl Drop for OpenQuery<'_> {
 /// Verifies what an earlier life left in the spool, one blob after the other.
 async fn check_spool(spool: Arc<Spool>, pool: Pool) {
     for blob in spool.unchecked() {
-        if let Err(error) = pool.run(move || blob.check()).await {
+        if let Err(error) = pool.run_long(move || blob.check()).await {
             tracing::error!(%error, "a blob in the spool was not verified");
         }
     }

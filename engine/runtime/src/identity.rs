@@ -22,7 +22,7 @@ use shoal_wire::{
     transfer::Voucher,
 };
 
-use crate::{clock, engine::StartError};
+use crate::{clock, engine::StartError, spool::blob::is_full};
 
 /// Largest key file that is read, in bytes; a PKCS #8 Ed25519 key has fewer than 100.
 const KEY_FILE_BYTES_MAX: u64 = 4096;
@@ -167,7 +167,13 @@ fn next_generation(path: &Path) -> Result<Generation, StartError> {
         Err(source) => return Err(data_dir(path, source)),
     };
     let generation = clock::unix_millis().max(u64::saturating_add(last, 1));
-    replace(path, generation.to_string().as_bytes()).map_err(|source| data_dir(path, source))?;
+    match replace(path, generation.to_string().as_bytes()) {
+        // The spool, which is opened next, frees what unfinished blobs take; until the next start the clock will do.
+        Err(error) if is_full(&error) => {
+            tracing::warn!(path = %path.display(), %error, "the generation could not be written down");
+        }
+        written => written.map_err(|source| data_dir(path, source))?,
+    }
     Ok(Generation(generation))
 }
 

@@ -8,17 +8,36 @@ use tokio_util::task::TaskTracker;
 /// Jobs at once. SHA-256 of one blob is sequential, and a runtime pulls about three blobs at once.
 const JOBS_MAX: usize = 4;
 
+/// Jobs at once that read a whole file: whatever they take, the others' pieces and readers go on.
+const LONG_JOBS_MAX: usize = 2;
+
 /// Runs blocking jobs, at most [`JOBS_MAX`] at once; others wait in order.
 #[derive(Clone, Debug)]
 pub(crate) struct Pool {
     permits: Arc<Semaphore>,
+    long: Arc<Semaphore>,
     tracker: TaskTracker,
 }
 
 impl Pool {
     /// A pool whose jobs `tracker` waits for.
     pub(crate) fn new(tracker: TaskTracker) -> Self {
-        Self { permits: Arc::new(Semaphore::new(JOBS_MAX)), tracker }
+        Self { permits: Arc::new(Semaphore::new(JOBS_MAX)), long: Arc::new(Semaphore::new(LONG_JOBS_MAX)), tracker }
+    }
+
+    /// Runs a `job` that takes long, such as reading a whole blob; at most [`LONG_JOBS_MAX`] of them at once.
+    ///
+    /// # Errors
+    /// As [`Pool::run`].
+    pub(crate) async fn run_long<T: Send + 'static>(&self, job: impl FnOnce() -> T + Send + 'static) -> io::Result<T> {
+        let permit = self.long.clone().acquire_owned().await.map_err(io::Error::other)?;
+        // It goes with the job, which runs to its end whoever waits for it.
+        self.run(move || {
+            let result = job();
+            drop(permit);
+            result
+        })
+        .await
     }
 
     /// Runs `job`. A caller that is dropped before the job has begun cancels it; one that has begun runs to its end.
@@ -60,6 +79,29 @@ mod tests {
         }
         set.join_all().await;
         assert!((1..=JOBS_MAX).contains(&most.load(SeqCst)));
+    }
+
+    #[tokio::test(flavor = "multi_thread")]
+    async fn long_jobs_leave_room_for_others() {
+        let pool = Pool::new(TaskTracker::new());
+        let (release, held) = std::sync::mpsc::channel::<()>();
+        let held = Arc::new(std::sync::Mutex::new(held));
+        let mut long = tokio::task::JoinSet::new();
+        for _ in 0..JOBS_MAX {
+            let (pool, held) = (pool.clone(), held.clone());
+            long.spawn(async move {
+                let job = move || held.lock().expect("not poisoned").recv().expect("released");
+                pool.run_long(job).await.expect("the job returns");
+            });
+        }
+        // Whatever has begun of the long ones by now, a short one comes through.
+        assert_eq!(pool.run(|| 7).await.expect("it runs"), 7);
+        while pool.long.available_permits() > 0 {
+            tokio::task::yield_now().await;
+        }
+        assert_eq!(pool.run(|| 8).await.expect("it runs while the long ones do"), 8);
+        (0..JOBS_MAX).for_each(|_| release.send(()).expect("they wait"));
+        long.join_all().await;
     }
 
     #[tokio::test]

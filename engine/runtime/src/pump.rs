@@ -97,6 +97,8 @@ impl Pump {
 
     /// Handles what has been received, and what came with it.
     fn catch_up(&mut self, batch: &mut Vec<Input>) {
+        // A reader that leaves a complete blob has nothing to tell, and yet the blob may be evicted from then on.
+        let has_changed = !self.stack.spool.news().is_empty();
         let told = self.stack.spool.news().drain();
         for input in batch.drain(..) {
             self.feed(input);
@@ -109,13 +111,10 @@ impl Pump {
             let Ok(datagram) = self.events.gossip.try_recv() else { break };
             self.open(datagram);
         }
-        if told.is_empty() {
-            return;
-        }
         for input in told {
             self.feed(input);
         }
-        if self.stack.spool.is_over_limit() {
+        if has_changed && self.stack.spool.is_over_limit() {
             let (pool, spool) = (self.stack.pool.clone(), self.stack.spool.clone());
             self.stack.tasks.spawn(async move {
                 let _ = pool.run(move || spool.evict()).await;

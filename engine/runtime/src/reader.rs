@@ -96,7 +96,7 @@ impl Cursor {
         let blob = self.reading.blob().clone();
         let check = async {
             if blob.is_unchecked()
-                && let Err(error) = self.pool.run(move || blob.check()).await
+                && let Err(error) = self.pool.run_long(move || blob.check()).await
             {
                 tracing::error!(%error, "a blob in the spool was not verified");
             }

@@ -312,6 +312,18 @@ async fn a_restarted_node_serves_what_it_held() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_was_read_goes_where_the_spool_is_over_its_limit() {
+    let registry = Registry::new(700_000, true);
+    let directory = tempfile::tempdir().expect("a directory");
+    let small = EngineConfig { spool_bytes: 1, ..config(&directory, 1, &[]) };
+    let engine = Engine::start(small, registry.clone()).await.expect("a node starts");
+    assert!(read(&engine, registry.request()).await.expect("the pull succeeds") == registry.blob);
+    // Nobody else asks for anything: that the reader left is enough.
+    until("the blob is evicted", || engine.held(&registry.digest()).is_none()).await;
+    engine.shutdown().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_blob_that_nobody_has_fails_with_the_upstreams_word() {
     let registry = Registry::new(1000, true);
     let node = start(&registry, 1, &[]).await;

@@ -5,8 +5,8 @@
 //! the whole piece. Pieces that are stored stay here as long as there is room (`recent`), because the digest, the
 //! readers and the peers want just those next.
 //!
-//! Bounds: what is gathered and what is kept together, [`BUDGET_KIB`]; buffers that wait to be used again,
-//! [`FREE_CHUNKS_MAX`].
+//! Bounds: what is gathered and what is kept together, [`BUDGET_KIB`], and [`RESERVE_KIB`] for small pieces beside that;
+//! buffers that wait to be used again, [`FREE_CHUNKS_MAX`].
 
 mod gathering;
 mod recent;
@@ -36,12 +36,17 @@ pub(crate) const CHUNK_BYTES: usize = 256 * 1024;
 /// of the largest pieces.
 const BUDGET_KIB: u32 = 64 * 1024;
 
+/// Memory beside it for pieces of at most a chunk, in KiB: a manifest does not wait until pieces of 16 MiB have come over a
+/// slow link.
+const RESERVE_KIB: u32 = 2 * 1024;
+
 /// Buffers that wait to be used again: those of one of the largest pieces.
 const FREE_CHUNKS_MAX: usize = 64;
 
 /// Memory for the pieces of all blobs.
 pub(crate) struct PieceMemory {
     budget: Arc<Semaphore>,
+    reserve: Arc<Semaphore>,
     /// Transfers that wait for memory, or are about to: nothing is kept meanwhile.
     waiting: AtomicUsize,
     recent: Mutex<Recent>,
@@ -52,6 +57,7 @@ impl Default for PieceMemory {
     fn default() -> Self {
         Self {
             budget: Arc::new(Semaphore::new(BUDGET_KIB as usize)),
+            reserve: Arc::new(Semaphore::new(RESERVE_KIB as usize)),
             waiting: AtomicUsize::new(0),
             recent: Mutex::default(),
             free: Mutex::default(),
@@ -76,7 +82,12 @@ impl PieceMemory {
         self.waiting.fetch_add(1, SeqCst);
         let waiting = Waiting(&self.waiting);
         crate::lock(&self.recent).make_room(|| self.budget.available_permits() >= kib as usize);
-        let permit = self.budget.clone().acquire_many_owned(kib).await.expect("the budget is never closed");
+        let permit = tokio::select! {
+            biased;
+            permit = self.budget.clone().acquire_many_owned(kib) => permit,
+            permit = self.reserve.clone().acquire_many_owned(kib), if length <= CHUNK_BYTES as u64 => permit,
+        };
+        let permit = permit.expect("neither is ever closed");
         drop(waiting);
         Gathering::new(self.clone(), permit, length)
     }

@@ -68,10 +68,25 @@ async fn what_is_gathered_is_bounded_and_goes_on_when_a_piece_is_done() {
     for _ in 0..ROOM {
         held.push(memory.gather(16 * MIB).now_or_never().expect("so many of the largest pieces have room"));
     }
-    let mut next = std::pin::pin!(memory.gather(1));
+    let mut next = std::pin::pin!(memory.gather(MIB));
     assert!(next.as_mut().now_or_never().is_none(), "the next one waits");
     held.pop();
     assert!(next.now_or_never().is_some(), "and goes on");
+}
+
+#[tokio::test]
+async fn what_is_small_does_not_wait_for_what_is_large() {
+    let memory = memory();
+    let held: Vec<_> = (0..ROOM).map(|_| memory.gather(16 * MIB).now_or_never().expect("room")).collect();
+    let mut large = std::pin::pin!(memory.gather(16 * MIB));
+    assert!(large.as_mut().now_or_never().is_none(), "the next large one waits");
+    let small: Vec<_> = (0..8).map(|_| memory.gather(CHUNK_BYTES as u64).now_or_never().expect("a reserve")).collect();
+    let mut next = std::pin::pin!(memory.gather(1));
+    assert!(next.as_mut().now_or_never().is_none(), "the reserve is bounded");
+    drop(small);
+    assert!(next.now_or_never().is_some());
+    drop(held);
+    assert!(large.now_or_never().is_some(), "and what is large has lost nothing");
 }
 
 #[tokio::test]
@@ -95,7 +110,7 @@ async fn nothing_is_kept_while_a_transfer_waits() {
     let memory = memory();
     let stored = piece(&memory, &content(16 << 20)).await;
     let held: Vec<_> = (1..ROOM).map(|_| memory.gather(16 * MIB).now_or_never().expect("room")).collect();
-    let mut next = std::pin::pin!(memory.gather(1));
+    let mut next = std::pin::pin!(memory.gather(16 * MIB));
     assert!(next.as_mut().now_or_never().is_none());
     memory.keep(&DIGEST, PieceIndex(0), &stored);
     assert!(memory.recent(&DIGEST, PieceIndex(0)).is_none());

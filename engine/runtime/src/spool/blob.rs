@@ -242,11 +242,17 @@ impl Blob {
         Ok(())
     }
 
-    /// Writes a verified piece. Blocking.
+    /// Writes a verified piece. Where the disk is full, `make_room` is asked to free some, and says whether it did. Blocking.
     ///
     /// # Errors
     /// The disk. After a few errors in a row the readers are told.
-    pub(crate) fn store(&self, piece: PieceIndex, bytes: &PieceBytes, voucher: &Voucher) -> io::Result<Stored> {
+    pub(crate) fn store(
+        &self,
+        piece: PieceIndex,
+        bytes: &PieceBytes,
+        voucher: &Voucher,
+        make_room: &dyn Fn() -> bool,
+    ) -> io::Result<Stored> {
         debug_assert_eq!(bytes.len(), self.geometry.len(piece), "a piece is whole");
         let file = {
             let mut state = self.state();
@@ -263,7 +269,12 @@ impl Blob {
             state.writing.push(piece);
             file
         };
-        let written = bytes.write_at(&file, self.geometry.range(piece).start);
+        let written = loop {
+            match bytes.write_at(&file, self.geometry.range(piece).start) {
+                Err(error) if is_full(&error) && make_room() => {}
+                written => break written,
+            }
+        };
         let mut state = self.state();
         if !state.is_current(&file) {
             return Ok(Stored::Stale);
@@ -453,6 +464,11 @@ impl State {
 fn means_loss(error: &io::Error) -> bool {
     let kinds = [io::ErrorKind::NotFound, io::ErrorKind::PermissionDenied, io::ErrorKind::UnexpectedEof];
     kinds.contains(&error.kind()) || error.raw_os_error() == Some(INPUT_OUTPUT_ERROR)
+}
+
+/// Whether more free space would help.
+pub(crate) fn is_full(error: &io::Error) -> bool {
+    matches!(error.kind(), io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded)
 }
 
 pub(super) fn remove(path: &Path) {

@@ -44,6 +44,11 @@ impl News {
         self.arrived.notified().await;
     }
 
+    /// Whether no blob is queued.
+    pub(crate) fn is_empty(&self) -> bool {
+        crate::lock(&self.queue).is_empty()
+    }
+
     /// What the blobs have to tell, in the order in which they were queued.
     pub(crate) fn drain(&self) -> Vec<Input> {
         let blobs = std::mem::take(&mut *crate::lock(&self.queue));

@@ -168,6 +168,16 @@ impl Spool {
         }
     }
 
+    /// Removes one blob that is not being read, the least recently used, because the disk is full below the spool's limit.
+    /// Returns whether there was one. Blocking.
+    pub(crate) fn relieve_disk(&self) -> bool {
+        let Some(garbage) = evict_oldest(&mut crate::lock(&self.blobs), |_| true) else { return false };
+        blob::remove(&garbage);
+        tracing::warn!(directory = %self.directory.display(), limit_bytes = self.limit_bytes,
+            "the disk is full below the spool's limit; a blob was removed: free some space, or lower --spool-limit");
+        true
+    }
+
     /// Whether [`Spool::evict`] may have something to do.
     pub(crate) fn is_over_limit(&self) -> bool {
         self.stored_bytes() > self.limit_bytes

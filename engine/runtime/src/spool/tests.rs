@@ -45,7 +45,7 @@ fn want(spool: &Spool, bytes: &[u8]) -> Reading {
 fn put(blob: &Blob, bytes: &[u8], piece: u32) -> PrefixRun {
     let piece = PieceIndex(piece);
     let part = gathered(&piece_of(bytes, piece));
-    assert_eq!(blob.store(piece, &part, &voucher()).expect("the disk works"), Stored::New);
+    assert_eq!(blob.store(piece, &part, &voucher(), &|| false).expect("the disk works"), Stored::New);
     if blob.announce(piece) {
         blob.run_prefix(Some((piece, &part))).expect("the disk works")
     } else {
@@ -128,7 +128,7 @@ fn a_piece_is_stored_once() {
     let bytes = content(2 * PIECE, 1);
     let reading = want(&spool, &bytes);
     put(reading.blob(), &bytes, 1);
-    let again = reading.blob().store(PieceIndex(1), &gathered(&piece_of(&bytes, PieceIndex(1))), &voucher());
+    let again = reading.blob().store(PieceIndex(1), &gathered(&piece_of(&bytes, PieceIndex(1))), &voucher(), &|| false);
     assert_eq!(again.expect("the disk works"), Stored::Duplicate);
     assert_eq!(spool.metrics.spool_bytes.get(), i64::try_from(PIECE).expect("small"));
 }
@@ -148,7 +148,7 @@ async fn bytes_leave_in_order_and_the_last_piece_only_once_the_digest_holds() {
         assert!(reader.next().await.expect("a chunk").expect("good") == expected);
     }
     let last = piece_of(&bytes, PieceIndex(2));
-    blob.store(PieceIndex(2), &gathered(&last), &voucher()).expect("the disk works");
+    blob.store(PieceIndex(2), &gathered(&last), &voucher(), &|| false).expect("the disk works");
     assert!(reader.next().now_or_never().is_none(), "stored, but the digest has not been compared");
     assert!(blob.announce(PieceIndex(2)));
     assert_eq!(blob.run_prefix(None).expect("the disk works"), PrefixRun::Verified);
@@ -301,10 +301,27 @@ async fn a_disk_that_fails_fails_pieces_and_then_the_readers() {
     let part = gathered(&piece_of(&bytes, PieceIndex(0)));
     for _ in 0..3 {
         assert!(reader.next().now_or_never().is_none(), "one failure is not the end");
-        assert!(blob.store(PieceIndex(0), &part, &voucher()).is_err());
+        assert!(blob.store(PieceIndex(0), &part, &voucher(), &|| panic!("it is not full")).is_err());
     }
     assert!(matches!(reader.next().await, Some(Err(BlobError::Store(_)))));
     assert!(!blob.has(PieceIndex(0)));
+}
+
+#[test]
+fn on_a_full_disk_what_is_unread_goes_before_a_piece_fails() {
+    let directory = tempfile::tempdir().expect("a directory");
+    let spool = open(&directory, 1 << 30);
+    let (old, new) = (content(PIECE, 1), content(2 * PIECE, 2));
+    hold(&spool, &old);
+    let reading = want(&spool, &new);
+    let full = std::fs::OpenOptions::new().write(true).open("/dev/full").expect("a file that is always full");
+    reading.blob().replace_file(full);
+    let part = gathered(&piece_of(&new, PieceIndex(0)));
+    let error = reading.blob().store(PieceIndex(0), &part, &voucher(), &|| spool.relieve_disk());
+    assert_eq!(error.expect_err("nothing helps here").kind(), std::io::ErrorKind::StorageFull);
+    assert_eq!(spool.held(&sha256(&old)), None, "it was removed to make room");
+    assert!(!is_on_disk(&directory, &old));
+    assert!(reading.ended().is_none(), "one failure is not the end, and what is read stays");
 }
 
 #[test]

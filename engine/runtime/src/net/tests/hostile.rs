@@ -251,7 +251,7 @@ async fn a_member_that_reads_nothing_of_its_piece_loses_its_slot() {
     let (piece, digest) = (PieceIndex(0), sha256(&bytes));
     let part = piece_of(&bytes, piece);
     let voucher = vouched(&victim.stack.uploads.identity, &digest, piece, &part);
-    reading.blob().store(piece, &gathered(&part), &voucher).expect("stored");
+    reading.blob().store(piece, &gathered(&part), &voucher, &|| false).expect("stored");
 
     let connection = member.dial(&victim).await;
     let _established = establish(connection.clone()).await.expect("established");

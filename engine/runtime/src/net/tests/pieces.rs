@@ -45,7 +45,7 @@ impl Pair {
         let hash = shoal_wire::ids::PieceHash(*blake3::hash(&part).as_bytes());
         let voucher = injector.vouch(&sha256(&self.bytes), piece, hash);
         let blob = self.source.blob();
-        blob.store(piece, &gathered(&part), &voucher).expect("stored");
+        blob.store(piece, &gathered(&part), &voucher, &|| false).expect("stored");
         if blob.announce(piece) {
             blob.run_prefix(None).expect("hashed");
         }

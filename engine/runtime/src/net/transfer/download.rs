@@ -2,6 +2,7 @@
 
 use std::{
     collections::HashMap,
+    pin::pin,
     sync::{Arc, Mutex},
     time::Duration,
 };
@@ -107,7 +108,7 @@ impl Downloads {
         cancelled: &CancellationToken,
     ) -> Result<(), TransferFailure> {
         let length = blob.geometry().len(request.piece);
-        let reserved = cancelled.run_until_cancelled(self.store.memory.gather(length)).await;
+        let reserved = cancelled.run_until_cancelled(self.reserve(request.transfer, length)).await;
         let Some(mut gathering) = reserved else { return Ok(()) };
         let fetched = cancelled.run_until_cancelled(self.fetch(peers, request, &mut gathering)).await;
         let gathered = match fetched {
@@ -119,6 +120,18 @@ impl Downloads {
             }
         };
         self.keep(request, blob, gathered, gathering.finish()).await
+    }
+
+    /// Waits for memory. Meanwhile nothing comes, which is not the peer's fault: it was asked for nothing yet.
+    async fn reserve(&self, transfer: TransferId, length: u64) -> Gathering {
+        let mut told = clock::now();
+        let mut gathering = pin!(self.store.memory.gather(length));
+        loop {
+            tokio::select! {
+                gathering = &mut gathering => return gathering,
+                () = tokio::time::sleep(PROGRESS) => self.report_progress(transfer, &mut told),
+            }
+        }
     }
 
     /// Asks the peer, and gathers the piece's bytes.

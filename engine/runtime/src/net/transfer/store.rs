@@ -57,10 +57,10 @@ impl Store {
         bytes: &PieceBytes,
         warrant: Warrant,
     ) -> Outcome {
-        let (job_blob, job_bytes) = (blob.clone(), bytes.clone());
+        let (job_blob, job_bytes, spool) = (blob.clone(), bytes.clone(), self.spool.clone());
         let turn = blob.turn_to_write().await;
         let job = move || {
-            let outcome = verify_and_write(&job_blob, piece, &job_bytes, warrant);
+            let outcome = verify_and_write(&spool, &job_blob, piece, &job_bytes, warrant);
             drop(turn);
             outcome
         };
@@ -99,7 +99,7 @@ impl Store {
     }
 }
 
-fn verify_and_write(blob: &Blob, piece: PieceIndex, bytes: &PieceBytes, warrant: Warrant) -> Outcome {
+fn verify_and_write(spool: &Spool, blob: &Blob, piece: PieceIndex, bytes: &PieceBytes, warrant: Warrant) -> Outcome {
     let hash = bytes.hash();
     let voucher = match warrant {
         Warrant::Own(identity) => identity.vouch(blob.digest(), piece, hash),
@@ -110,7 +110,7 @@ fn verify_and_write(blob: &Blob, piece: PieceIndex, bytes: &PieceBytes, warrant:
             voucher
         }
     };
-    match blob.store(piece, bytes, &voucher) {
+    match blob.store(piece, bytes, &voucher, &|| spool.relieve_disk()) {
         Ok(Stored::New) => Outcome::Stored(true),
         Ok(Stored::Duplicate) => Outcome::Stored(false),
         Ok(Stored::Stale) => Outcome::Stale,
