@@ -113,8 +113,21 @@ impl Endpoint {
         }
         match known {
             Some(known) if known.kind == kind => Ok(Described { digest, known }),
-            Some(_) => Err(OciError::unknown(kind, "the digest is of the other kind: manifest or blob")),
+            Some(known) if known.media_type.is_empty() => self.describe_anew(request, digest).await,
+            Some(_) => Err(other_kind(kind)),
             None => self.ask_engine(request).await,
+        }
+    }
+
+    /// Describes content that was asked for as the other kind before, when only its size was known: a client that has
+    /// nothing but a digest tries one kind after the other.
+    async fn describe_anew(&self, request: &ContentRequest, digest: Digest) -> Result<Described, OciError> {
+        let Some(size) = self.source.held(&digest) else { return self.ask_engine(request).await };
+        let known = self.identify_held(digest, size).await?;
+        if known.kind == request.path.kind {
+            Ok(Described { digest, known })
+        } else {
+            Err(other_kind(request.path.kind))
         }
     }
 
@@ -230,6 +243,10 @@ impl Endpoint {
         self.descriptors.forget(&digest);
         OciError::read(error, kind)
     }
+}
+
+fn other_kind(kind: ContentKind) -> OciError {
+    OciError::unknown(kind, "the digest is of the other kind: manifest or blob")
 }
 
 impl ContentRequest {

@@ -110,8 +110,9 @@ impl RegistryClient {
     }
 
     async fn send_once(&self, endpoint: &Endpoint, call: &Call<'_>) -> Result<Answer, UpstreamFailure> {
+        let attempt = self.resting.attempt(endpoint);
         let sent = self.transport.send(call).await;
-        self.resting.note(endpoint, sent.is_ok());
+        attempt.end(sent.is_ok());
         sent.map_err(|error| {
             tracing::warn!(registry = call.registry, url = %call.url, %error, "a registry was not reached");
             UpstreamFailure::Unavailable

@@ -13,6 +13,10 @@ use crate::{bounded::BoundedMap, registries::Endpoint};
 /// How long an endpoint is left out after it was not reached.
 const REST: Duration = Duration::from_secs(10);
 
+/// A request that is given up after waiting so long for its header says that the endpoint is not reached: who waits may have
+/// less patience than a connection, and would otherwise come again and again.
+const GIVEN_UP_AFTER: Duration = Duration::from_secs(2);
+
 /// Endpoints that are remembered.
 const ENDPOINTS_MAX: usize = 256;
 
@@ -43,9 +47,43 @@ impl Default for Resting {
     }
 }
 
+/// A request whose outcome is not known yet; one that is dropped was given up.
+pub(super) struct Attempt<'a> {
+    resting: &'a Resting,
+    endpoint: &'a Endpoint,
+    begun: Instant,
+    is_over: bool,
+}
+
+impl Attempt<'_> {
+    /// Notes whether the endpoint was reached.
+    pub(super) fn end(mut self, reached: bool) {
+        self.is_over = true;
+        self.resting.note(self.endpoint, reached);
+    }
+}
+
+impl Drop for Attempt<'_> {
+    fn drop(&mut self) {
+        if !self.is_over && self.begun.elapsed() >= GIVEN_UP_AFTER {
+            self.resting.note(self.endpoint, false);
+        }
+    }
+}
+
 impl Resting {
+    /// Begins a request. Where the endpoint has just rested, others leave it out until this one was answered.
+    pub(super) fn attempt<'a>(&'a self, endpoint: &'a Endpoint) -> Attempt<'a> {
+        let begun = Instant::now();
+        let mut until = self.until.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(until) = until.get(endpoint.base.as_str()) {
+            *until = begun + REST;
+        }
+        Attempt { resting: self, endpoint, begun, is_over: false }
+    }
+
     /// Notes whether an endpoint was reached.
-    pub(super) fn note(&self, endpoint: &Endpoint, reached: bool) {
+    fn note(&self, endpoint: &Endpoint, reached: bool) {
         let mut until = self.until.lock().unwrap_or_else(PoisonError::into_inner);
         if reached {
             until.remove(endpoint.base.as_str());

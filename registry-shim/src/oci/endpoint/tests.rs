@@ -174,6 +174,33 @@ async fn held_content_is_told_apart_after_a_restart() {
 }
 
 #[tokio::test]
+async fn a_digest_alone_may_be_asked_for_as_one_kind_and_then_as_the_other() {
+    let fixture = Fixture::new();
+    let manifest = manifest_over(b"{}", b"layer");
+    let digest = fixture.memory.store(&manifest);
+    // The swarm knows the size of what is asked for, not its kind.
+    for kind in [ContentKind::Blob, ContentKind::Manifest] {
+        fixture.memory.publish(&by_digest("r.example", "a", kind, digest), "", &manifest);
+    }
+    assert_eq!(fixture.ask("HEAD", &format!("/v2/a/blobs/{digest}?ns=r.example")).await.status, 200);
+    let read = fixture.ask("GET", &format!("/v2/a/manifests/{digest}?ns=r.example")).await;
+    assert_eq!((read.status, read.header("content-type")), (200, MANIFEST_TYPE));
+    let read = fixture.ask("HEAD", &format!("/v2/a/blobs/{digest}?ns=r.example")).await;
+    assert_eq!(read.status, 404, "it is known to be a manifest now");
+
+    // What this node holds meanwhile it tells by its text, and asks nobody.
+    let another = manifest_over(b"{}", b"another");
+    let name = by_digest("r.example", "a", ContentKind::Blob, digest_of(&another));
+    let digest = fixture.memory.publish(&name, "", &another);
+    assert_eq!(fixture.ask("HEAD", &format!("/v2/a/blobs/{digest}?ns=r.example")).await.status, 200);
+    fixture.memory.hold(&another);
+    let asked = fixture.memory.resolutions();
+    assert_eq!(fixture.ask("GET", &format!("/v2/a/manifests/{digest}?ns=r.example")).await.status, 200);
+    assert_eq!(fixture.ask("HEAD", &format!("/v2/a/blobs/{digest}?ns=r.example")).await.status, 404);
+    assert_eq!(fixture.memory.resolutions(), asked);
+}
+
+#[tokio::test]
 async fn methods_that_change_things_are_refused() {
     let fixture = Fixture::new();
     for method in ["PUT", "POST", "PATCH", "DELETE", "OPTIONS"] {

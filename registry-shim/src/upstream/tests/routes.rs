@@ -130,3 +130,36 @@ async fn an_endpoint_that_is_not_reached_rests() {
     client.resolve(&tag(&itself.name(), "a", "1")).await.unwrap_err();
     assert_eq!(failed(), 2, "tried again after its rest");
 }
+
+#[tokio::test(start_paused = true)]
+async fn one_request_at_a_time_finds_out_whether_an_endpoint_is_back() {
+    let silent = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = silent.local_addr().unwrap();
+    let itself = FakeRegistry::start(|_| status(404)).await;
+    let registries = format!("mirrors:\n  {}:\n    endpoint: ['http://{address}']\n", itself.name());
+    let requests = UpstreamRequests::default();
+    let client = RegistryClient::new(
+        Arc::new(Registries::parse("registries.yaml", &registries).unwrap()),
+        UpstreamTimeouts::default(),
+        requests.clone(),
+    );
+    let name = tag(&itself.name(), "a", "1");
+    let waited_for_mirror = || requests.counted(&itself.name(), "HEAD", "error");
+    // Nobody answers, and who asks has less patience than the connection.
+    let given_up = tokio::time::timeout(Duration::from_secs(3), client.resolve(&name)).await;
+    assert!(given_up.is_err(), "the mirror is waited for");
+    for _ in 0..3 {
+        assert_eq!(client.resolve(&name).await, Err(UpstreamFailure::NotFound), "it rests, and the registry is asked");
+    }
+    assert_eq!(waited_for_mirror(), 0, "nobody waits for it to the end");
+    tokio::time::advance(Duration::from_secs(11)).await;
+    let (probe, other) = tokio::join!(tokio::time::timeout(Duration::from_secs(3), client.resolve(&name)), async {
+        // The other comes once the first is on its way.
+        silent.accept().await.unwrap();
+        client.resolve(&name).await
+    });
+    assert!(probe.is_err(), "one finds out");
+    assert_eq!(other, Err(UpstreamFailure::NotFound), "and nobody else waits for it");
+    assert_eq!(client.resolve(&name).await, Err(UpstreamFailure::NotFound), "nor afterwards");
+    assert_eq!(waited_for_mirror(), 0);
+}
