@@ -58,7 +58,7 @@ async fn what_nobody_reads_makes_room_for_what_is_pulled() -> Result<()> {
         // The pull checks length and digest of all it gets.
         Mirror::new(&node.url(), &mock.host(), "team/app")?.pull().await?;
     }
-    let kept = node.metric("shoal_spool_bytes").await?;
+    let kept = node.metric("spool_bytes").await?;
     assert!((LAYER_BYTES..24 << 20).contains(&kept), "{kept} bytes are kept of what the disk has room for");
     assert!(node.log()?.contains("the disk is full"), "{}", node.log()?);
     node.stop().await?;
