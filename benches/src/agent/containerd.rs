@@ -63,15 +63,18 @@ impl Growth {
     }
 }
 
-/// Bytes of all files of content below `directory`. A file that moves meanwhile may be missed once.
+/// Bytes of all files of content below `directory`. A file that moves from `ingest` to `blobs` meanwhile may be missed once;
+/// it is not counted twice, because `blobs` is looked at first.
 fn stored_bytes(directory: &Path, depth: u32) -> anyhow::Result<u64> {
     let entries = match fs::read_dir(directory) {
         Ok(entries) => entries,
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(0),
         Err(error) => return Err(error).with_context(|| format!("cannot read {}", directory.display())),
     };
+    let mut entries: Vec<_> = entries.flatten().collect();
+    entries.sort_by_key(fs::DirEntry::file_name);
     let mut bytes = 0;
-    for entry in entries.flatten() {
+    for entry in entries {
         let Ok(metadata) = entry.metadata() else { continue };
         if metadata.is_dir() {
             bytes += if depth > 1 { stored_bytes(&entry.path(), depth - 1)? } else { 0 };
@@ -105,5 +108,26 @@ mod tests {
         write("ingest/one/ref", 7);
         write(&format!("blobs/sha256/{}", "0".repeat(64)), 20);
         assert_eq!(stored_bytes(directory.path(), DEPTH).unwrap(), 120);
+    }
+
+    #[test]
+    fn what_is_committed_meanwhile_is_not_counted_twice() {
+        let directory = tempfile::tempdir().unwrap();
+        // Whichever was made first may be listed first.
+        let (ingest, blobs) = (directory.path().join("ingest/one"), directory.path().join("blobs/sha256"));
+        fs::create_dir_all(&ingest).unwrap();
+        fs::create_dir_all(&blobs).unwrap();
+        let (data, blob) = (ingest.join("data"), blobs.join("0".repeat(64)));
+        for _ in 0..2000 {
+            fs::write(&data, [0; 10]).unwrap();
+            std::thread::scope(|scope| {
+                let commit = scope.spawn(|| fs::rename(&data, &blob).unwrap());
+                while !commit.is_finished() {
+                    assert!(stored_bytes(directory.path(), DEPTH).unwrap() <= 10);
+                }
+            });
+            assert_eq!(stored_bytes(directory.path(), DEPTH).unwrap(), 10);
+            fs::remove_file(&blob).unwrap();
+        }
     }
 }
