@@ -95,7 +95,9 @@ impl Concurrency {
     pub(super) fn tick(&mut self, now: Time, saturated: bool, piece_bytes: u64) {
         let elapsed = now.since(self.window_start);
         let has_enough = elapsed >= WINDOW_MIN && self.window_bytes >= WINDOW_PIECES.saturating_mul(piece_bytes);
-        if elapsed < WINDOW && !has_enough {
+        // With nothing in it, it says nothing: leases that share a slow upstream have not got a piece each yet, and more of them
+        // would only take longer, until they are taken back.
+        if elapsed < WINDOW && !has_enough || self.window_bytes == 0 {
             return;
         }
         let rate = self.window_bytes as f64 / elapsed.as_secs_f64();

@@ -2,7 +2,7 @@
 
 mod granting;
 
-use std::{collections::BTreeMap, time::Duration};
+use std::{collections::BTreeMap, ops::Range, time::Duration};
 
 use shoal_wire::{
     control::{Announcement, ControlMessage, LeaseEnd, UpstreamFailure},
@@ -28,8 +28,8 @@ pub(super) struct Coordination {
     /// Pieces that some participant has who can be counted on.
     available: PieceMap,
     leases: BTreeMap<LeaseId, Lease>,
-    /// Runs that holders work on for another home.
-    foreign: BTreeMap<MemberId, Vec<Foreign>>,
+    /// What holders work on for another home.
+    foreign: BTreeMap<MemberId, Foreign>,
     concurrency: Concurrency,
     /// No lease before this time: it listens first, or the upstream asked for a pause.
     hold_until: Time,
@@ -55,11 +55,13 @@ pub(super) struct Coordination {
     pub(super) took_over: bool,
 }
 
-/// A run that its holder works on for another home.
+/// What one holder works on for another home.
 #[derive(Clone, Debug)]
 struct Foreign {
-    run: std::ops::Range<u32>,
-    /// Since when it has not got any further.
+    runs: Vec<Range<u32>>,
+    /// Pieces that the holder has.
+    held: u32,
+    /// Since when it has not got any further, whichever leases it names: they count for nothing after a while.
     since: Time,
 }
 
@@ -129,20 +131,12 @@ impl Coordination {
         for lease in self.leases.values_mut().filter(|lease| lease.holder == from) {
             lease.heard_at = now;
         }
-        let pieces = self.geometry.pieces();
-        let before = self.foreign.remove(&from).unwrap_or_default();
-        let foreign: Vec<_> = announcement
-            .leases
-            .iter()
-            .filter(|span| !self.leases.contains_key(&span.lease))
-            .map(|span| span.next.0.min(pieces)..span.end.0.min(pieces))
-            .map(|run| {
-                let since = before.iter().find(|foreign| foreign.run == run).map_or(now, |foreign| foreign.since);
-                Foreign { run, since }
-            })
-            .collect();
-        if !foreign.is_empty() {
-            self.foreign.insert(from, foreign);
+        let foreign = announcement.leases.iter().filter(|span| !self.leases.contains_key(&span.lease));
+        let runs: Vec<_> = foreign.map(|span| span.next.0..span.end.0).collect();
+        let held = announcement.have.count();
+        let before = self.foreign.remove(&from).filter(|before| held <= before.held);
+        if !runs.is_empty() {
+            self.foreign.insert(from, Foreign { runs, held, since: before.map_or(now, |before| before.since) });
         }
     }
 
@@ -265,6 +259,11 @@ impl Coordination {
             })
             .map(|(&id, lease)| (id, lease.holder, lease.next))
             .collect();
+        let is_too_slow = |(id, ..): &(LeaseId, _, _)| now.since(self.leases[id].advanced_at) > stalled_after;
+        if Self::typical_rate(participants).is_none() && expired.iter().any(is_too_slow) {
+            // Nobody has got a piece in all the time: fewer get theirs sooner.
+            self.concurrency.halve();
+        }
         for (id, holder, next) in expired {
             self.taken_back = (self.taken_back + 1).min(TAKEN_BACK_MAX);
             self.leases.remove(&id);
@@ -273,10 +272,11 @@ impl Coordination {
                 participant.bar(now + context.config.slow_bar);
             }
         }
-        self.foreign.retain(|_, runs| {
-            runs.retain(|foreign| now.since(foreign.since) <= context.config.lease_stalled_unknown);
-            !runs.is_empty()
-        });
+        for foreign in self.foreign.values_mut() {
+            if now.since(foreign.since) > context.config.lease_stalled_unknown {
+                foreign.runs.clear();
+            }
+        }
         let saturated = self.at_work(now) >= self.concurrency.limit();
         self.concurrency.tick(now, saturated, self.geometry.piece_bytes());
         self.late_after = self.piece_time(participants).map(|time| (time * 4).max(context.config.late_min));
@@ -308,9 +308,9 @@ impl Coordination {
     fn covered(&self) -> PieceMap {
         let mut covered = self.available.clone();
         let own = self.leases.values().map(|lease| lease.next..lease.end);
-        let foreign = self.foreign.values().flatten().map(|foreign| foreign.run.clone());
-        for piece in own.chain(foreign).flatten() {
-            covered.insert(PieceIndex(piece));
+        let foreign = self.foreign.values().flat_map(|foreign| &foreign.runs).cloned();
+        for run in own.chain(foreign) {
+            covered.insert_range(run);
         }
         covered
     }
@@ -349,7 +349,14 @@ impl Coordination {
         }
         let denied = participants.values().any(|peer| peer.is_denied(now));
         let since = *self.stuck_since.get_or_insert(now);
-        let patience = if denied { Duration::ZERO } else { context.config.stuck_patience };
+        let patience = match () {
+            () if denied => Duration::ZERO,
+            // Somebody has what is missing, and may be back in a moment.
+            () if participants.values().any(|peer| peer.have.intersects_missing(&self.available)) => {
+                context.config.give_up_after
+            }
+            () => context.config.stuck_patience,
+        };
         (now.since(since) >= patience).then_some(if denied { self.last_failure } else { UpstreamFailure::NotFound })
     }
 }

@@ -132,6 +132,10 @@ impl Record {
         if geometry != self.geometry && !self.adopt_size(from, geometry) {
             return;
         }
+        if announcement.have.is_full() {
+            // It was said while nobody had the blob, or while this one was away.
+            self.failed = None;
+        }
         if let Some(failure) = self.recent_failure(context.now).filter(|_| announcement.wants) {
             return refuse(context.outbox, from, self.digest, failure);
         }

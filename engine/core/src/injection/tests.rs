@@ -1,9 +1,9 @@
 //! A home's records, leases and disputes, by the messages that it gets and sends.
 
-use std::sync::Arc;
+use std::{collections::BTreeSet, sync::Arc, time::Duration};
 
 use shoal_wire::{
-    control::LeaseEnd,
+    control::{LeaseEnd, LeaseSpan},
     ids::{Generation, Incarnation, PublicKey},
     member::MemberRecord,
     piece_map::PieceMap,
@@ -263,6 +263,53 @@ fn what_a_member_has_that_answers_and_does_not_deliver_is_fetched_again() {
         }
         assert_eq!(given_at, complains.then_some(6000));
     }
+}
+
+/// When a wanter that cannot fetch is told that nobody has the blob, in milliseconds. A holder has announced itself before,
+/// or nobody has, and is not reached.
+fn refused_at(is_held: bool) -> Option<u64> {
+    let (mut injection, mut outbox) = bench();
+    let holding = Announcement { have: PieceMap::full(4), wants: false, ..announcement(digest(1)) };
+    if is_held {
+        announce_as(&mut injection, &mut outbox, 0, member(1), &holding);
+    }
+    let wanting = Announcement { unreachable: vec![member(1)], can_lease: false, ..announcement(digest(1)) };
+    for at_ms in (500..20_000).step_by(250) {
+        announce_as(&mut injection, &mut outbox, at_ms, member(2), &wanting);
+        injection.handle_timeout(Time::from_micros(at_ms * 1000 + 1), &mut outbox);
+        if sent(&mut outbox).iter().any(|(_, message)| matches!(message, ControlMessage::SwarmFailed { .. })) {
+            return Some(at_ms);
+        }
+    }
+    None
+}
+
+#[test]
+fn the_only_holder_may_be_away_for_a_moment_and_nobody_waits_for_one_that_never_was() {
+    let config = InjectionConfig::default();
+    let millis = |time: Duration| u64::try_from(time.as_millis()).expect("a short time");
+    let never_held = refused_at(false).expect("nobody has it");
+    assert!(never_held <= 1000 + millis(config.stuck_patience), "{never_held}");
+    let held = refused_at(true).expect("it never comes back");
+    assert!(held >= millis(config.give_up_after), "{held}");
+    assert!(held <= 12_000, "{held}: a client wants an answer");
+}
+
+#[test]
+fn a_member_that_names_ever_other_leases_holds_nothing_up_for_long() {
+    let (mut injection, mut outbox) = bench();
+    let mut leased = BTreeSet::new();
+    for at_ms in (0..20_000).step_by(500) {
+        let next = PieceIndex(u32::try_from(at_ms / 500 % 2).expect("0 or 1"));
+        let span = LeaseSpan { lease: LeaseId(1_000_000 + at_ms), next, end: PieceIndex(4) };
+        let busy = Announcement { leases: vec![span], can_lease: false, ..announcement(digest(1)) };
+        announce_as(&mut injection, &mut outbox, at_ms, member(1), &busy);
+        announce_as(&mut injection, &mut outbox, at_ms, member(2), &announcement(digest(1)));
+        leased.extend(leases(&mut outbox).into_iter().flat_map(|(_, first, count)| first..first + count));
+        injection.handle_timeout(Time::from_micros(at_ms * 1000 + 1), &mut outbox);
+        leased.extend(leases(&mut outbox).into_iter().flat_map(|(_, first, count)| first..first + count));
+    }
+    assert_eq!(leased, (0..4).collect(), "all pieces are given out to the one that fetches them");
 }
 
 #[test]

@@ -1,6 +1,7 @@
 //! The addresses that this node joins through.
 //!
-//! A seed that does not answer is tried for ever, at growing intervals. One that has answered is left alone while a
+//! A seed that does not answer is tried for ever, at growing intervals, and so is one that turns out to be this node: its
+//! address may stand for all members, and lead to another one the next time. One that has answered is left alone while a
 //! member that is alive has its address, and is tried now and then otherwise: it may be on the other side of a
 //! partition, or be a name that stands for any member.
 
@@ -28,7 +29,7 @@ pub(super) struct Seed {
 enum Contact {
     Unanswered,
     Answered,
-    /// It is this node itself.
+    /// It was this node itself.
     Own,
 }
 
@@ -53,12 +54,12 @@ impl Seeds {
 
     /// When the next one is due.
     pub(super) fn next_try(&self) -> Option<Time> {
-        self.0.iter().filter(|seed| seed.contact != Contact::Own).map(|seed| seed.next_try).min()
+        self.0.iter().map(|seed| seed.next_try).min()
     }
 
     /// Those that are due.
     pub(super) fn due(&mut self, now: Time) -> impl Iterator<Item = &mut Seed> {
-        self.0.iter_mut().filter(move |seed| seed.contact != Contact::Own && seed.next_try <= now)
+        self.0.iter_mut().filter(move |seed| seed.next_try <= now)
     }
 
     /// The seed that introduction `sequence` went to, or that has this address, answered.

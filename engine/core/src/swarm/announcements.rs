@@ -60,7 +60,7 @@ impl Swarm {
         let blob = self.blobs.get(digest)?;
         let lately = self.config.hello_interval;
         let parted = blob.parted.iter().filter(|&&(_, at)| now.since(at) < lately).map(|&(peer, _)| peer);
-        let silent = blob.neighbours.keys().copied().filter(|&id| self.peers.failed_within(now, id, lately));
+        let silent = blob.neighbours.keys().copied().filter(|&id| self.peers.fails(now, id, lately));
         // What they have is of no use here, so that it must come from the upstream again.
         let is_unproven =
             |neighbour: &Neighbour| !blob.is_source(neighbour) && neighbour.have.intersects_missing(&blob.have);

@@ -296,7 +296,7 @@ impl Swarm {
 
     /// A member became alive: it may be a home now.
     pub(crate) fn member_up(&mut self, around: &mut Surroundings<'_>, member: MemberId) {
-        self.peers.note_alive(member, around.now);
+        self.peers.note_new_life(member, around.now);
         for (digest, blob) in &mut self.blobs {
             if blob.announcer.offer(member) {
                 self.timers.set(Timer::Announce(*digest), around.now);

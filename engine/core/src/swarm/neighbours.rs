@@ -139,7 +139,7 @@ impl Swarm {
             return;
         }
         let mut peer = self.peers.get_mut(from);
-        peer.note_alive(around.now);
+        peer.note_word(around.now);
         peer.note_load(greeting.load);
         drop(peer);
         let has_room = blob.neighbours.len() < self.config.neighbours_max || blob.neighbours.contains_key(&from);

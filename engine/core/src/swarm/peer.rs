@@ -65,8 +65,10 @@ pub(super) struct Peer {
     /// Sent what does not match its voucher: left alone until this time, whatever it says.
     distrusted_until: Time,
     rests: u32,
-    /// When it last was not reached or did not deliver.
+    /// When it last was not reached or did not deliver, if nothing has come from it since.
     failed_at: Option<Time>,
+    /// Transfers in a row that stalled. Its word that it is there proves nothing after more than one.
+    stalls: u32,
     /// How fast it delivers.
     pace: Pace,
 }
@@ -95,9 +97,16 @@ impl Peers {
     }
 
     /// It is back. Of one that is not known there is nothing to note: the whole cluster comes by here.
-    pub(super) fn note_alive(&mut self, id: MemberId, now: Time) {
+    pub(super) fn note_new_life(&mut self, id: MemberId, now: Time) {
         if self.ids.binary_search(&id).is_ok() {
-            self.get_mut(id).note_alive(now);
+            self.get_mut(id).note_new_life(now);
+        }
+    }
+
+    /// Bytes of a piece came from it.
+    pub(super) fn note_progress(&mut self, id: MemberId) {
+        if let Ok(place) = self.ids.binary_search(&id) {
+            self.known[place].note_progress();
         }
     }
 
@@ -140,10 +149,12 @@ impl Peers {
         self.free_at.iter().copied().filter(|&until| until > now).min()
     }
 
-    /// Whether `id` was not reached, or did not deliver, within the last `period`.
-    pub(super) fn failed_within(&self, now: Time, id: MemberId, period: Duration) -> bool {
+    /// Whether nothing has come from `id` since it was not reached or did not deliver: within the last `period`, while it is
+    /// left alone or tried again, and from then on where it stalled again.
+    pub(super) fn fails(&self, now: Time, id: MemberId, period: Duration) -> bool {
         let Some(peer) = self.get(id) else { return false };
-        peer.distrusted_until > now || peer.failed_at.is_some_and(|at| now.since(at) < period)
+        let is_tried = peer.is_resting(now) || peer.in_flight > 0 || peer.stalls > 1;
+        peer.distrusted_until > now || peer.failed_at.is_some_and(|at| is_tried || now.since(at) < period)
     }
 }
 
@@ -182,7 +193,15 @@ impl Peer {
     pub(super) fn note_delivery(&mut self, bytes: u64, elapsed: Duration) {
         self.pace.note(bytes, elapsed, PACE_KEPT);
         self.rests = 0;
+        self.stalls = 0;
         self.failed_at = None;
+    }
+
+    /// Bytes came, so that it delivers, unless they turn out wrong once more.
+    fn note_progress(&mut self) {
+        if self.distrusted_until == Time::ZERO {
+            self.failed_at = None;
+        }
     }
 
     /// It was overtaken by another peer: at best this fast.
@@ -190,12 +209,21 @@ impl Peer {
         self.pace.note(bytes / 2, elapsed, PACE_KEPT);
     }
 
-    /// It failed: it rests, longer each time.
+    /// It failed: it rests, longer each time. What fails while it rests, of several requests at once, is one failure.
     pub(super) fn rest(&mut self, now: Time, config: &SwarmConfig) {
+        self.failed_at = Some(now);
+        if self.resting_until > now {
+            return;
+        }
         let rest = config.rest_min.saturating_mul(1 << self.rests.min(8)).min(config.rest_max);
         self.rests += 1;
         self.resting_until = now + rest;
-        self.failed_at = Some(now);
+    }
+
+    /// It sent nothing of a piece for too long: it rests.
+    pub(super) fn stall(&mut self, now: Time, config: &SwarmConfig) {
+        self.stalls += u32::from(self.resting_until <= now);
+        self.rest(now, config);
     }
 
     /// It sent what does not match its voucher, so its disk or memory turns bits: it rests, and no word of it ends that.
@@ -204,9 +232,20 @@ impl Peer {
         self.distrusted_until = self.resting_until;
     }
 
-    /// It is back: a new life, or a message from it.
-    pub(super) fn note_alive(&mut self, now: Time) {
-        self.resting_until = self.resting_until.min(now);
-        self.failed_at = None;
+    /// A message came from it. One that stalled may only have been cut off for a moment; one that stalls again, and goes on to
+    /// say that it is there, does not deliver.
+    pub(super) fn note_word(&mut self, now: Time) {
+        if self.stalls == 0 {
+            self.failed_at = None;
+        }
+        if self.stalls <= 1 {
+            self.resting_until = self.resting_until.min(now);
+        }
+    }
+
+    /// It is back, as somebody who has not been asked yet.
+    fn note_new_life(&mut self, now: Time) {
+        self.stalls = 0;
+        self.note_word(now);
     }
 }

@@ -169,6 +169,7 @@ impl Swarm {
     pub(crate) fn piece_progress(&mut self, now: Time, id: TransferId) {
         if let Some(transfer) = self.transfers.get_mut(id) {
             transfer.progressed_at = now;
+            self.peers.note_progress(transfer.from);
         }
     }
 
@@ -210,7 +211,7 @@ impl Swarm {
                 self.cancel(around, follower);
             }
             self.cancel(around, id);
-            self.peers.get_mut(from).rest(around.now, &self.config);
+            self.peers.get_mut(from).stall(around.now, &self.config);
         }
     }
 

@@ -113,6 +113,20 @@ fn a_seed_behind_a_name_for_many_counts_as_answered() {
     assert_eq!(subject.membership.unanswered_seeds().count(), 0);
 }
 
+#[test]
+fn a_seed_behind_an_address_for_many_that_led_to_the_node_itself_is_tried_again() {
+    let mut subject = Subject::new();
+    subject.membership.set_seeds(subject.now, vec![address(500)]);
+    let (_, own) = subject.done().packets.remove(0);
+    subject.membership.handle_packet(subject.now, address(0), own);
+    let tries = subject.run(Duration::from_secs(120)).packets;
+    let again = tries.into_iter().filter(|(to, _)| *to == address(500)).map(|(_, packet)| packet.body);
+    let Some(GossipBody::Join { sequence, .. }) = again.last() else { panic!("it is not tried again") };
+    assert_eq!(subject.membership.unanswered_seeds().count(), 0, "it is nobody who is down");
+    subject.receive(1, GossipBody::JoinReply { sequence, record: Arc::new(record(1, 1)) }, vec![]);
+    assert_eq!(subject.membership.alive_count(), 2, "this time it led to another");
+}
+
 /// Joins a subject through member 1. Returns the request that follows.
 fn joined(config: MembershipConfig) -> (Subject, Vec<(MemberId, ReliableMessage)>) {
     let mut subject = Subject::with(config);

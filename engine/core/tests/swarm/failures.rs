@@ -5,7 +5,7 @@ use std::time::Duration;
 use shoal_core::event::Input;
 use shoal_wire::{control::UpstreamFailure, digest::Digest};
 
-use crate::world::{Setting, World};
+use crate::world::{Setting, World, network::Sharing};
 
 const MIB: u64 = 1024 * 1024;
 
@@ -209,5 +209,73 @@ fn whoever_has_what_is_missing_takes_the_place_of_neighbours_that_do_not() {
         world.hold(29, digest);
         let all = |world: &World| world.finished(&digest) == 29;
         assert!(world.run_until(Duration::from_secs(300), all), "seed {seed}: {} of 29", world.finished(&digest));
+    }
+}
+
+/// Seven nodes that pull 10 MiB over links of `rate` bytes per second, beside one that has all of it and delivers nothing;
+/// says how many seconds more than a link needs they take, and how many it needs.
+fn beside_a_mute_holder(rate: f64, seed: u64) -> (f64, f64) {
+    let setting = Setting { link: rate, upstream: rate, sharing: Sharing::Fair, ..Setting::default() };
+    let mut world = World::new(setting, seed);
+    world.form();
+    let digest = world.blob(10 * MIB);
+    world.mute.insert(7);
+    world.hold(7, digest);
+    world.run_for(Duration::from_secs(1));
+    let start = world.now;
+    (0..7).for_each(|node| world.want(node, digest));
+    let all = |world: &World| world.finished(&digest) == 7;
+    let link_s = (10 * MIB) as f64 / rate;
+    let limit = Duration::from_secs_f64(100.0 + 10.0 * link_s);
+    assert!(world.run_until(limit, all), "seed {seed}, {rate} bytes/s: {} of 7", world.finished(&digest));
+    (world.now.since(start).as_secs_f64() - link_s, link_s)
+}
+
+#[test]
+fn a_holder_that_answers_and_delivers_nothing_is_found_out_however_slow_the_links_are() {
+    for rate in [25e6, 1e6, 1e5, 2e4] {
+        for seed in 0..4 {
+            let (more_s, link_s) = beside_a_mute_holder(rate, seed);
+            assert!(more_s <= 30.0 + link_s, "seed {seed}, {rate} bytes/s: {more_s:.0} s more than {link_s:.0}");
+        }
+    }
+}
+
+#[test]
+fn a_holder_that_comes_back_ends_what_was_said_while_it_was_away() {
+    for seed in 0..5 {
+        let mut world = World::new(Setting { nodes: 4, ..Setting::default() }, seed);
+        world.form();
+        let digest = world.blob(5 * MIB);
+        world.upstream_failure = Some(UpstreamFailure::NotFound);
+        world.want(0, digest);
+        world.run_for(Duration::from_secs(2));
+        assert!(world.members[0].failed.contains_key(&digest), "seed {seed}: nobody has it");
+        world.hold(3, digest);
+        world.run_for(Duration::from_secs(1));
+        world.want(1, digest);
+        let done = |world: &World| world.members[1].finished.contains_key(&digest);
+        assert!(world.run_until(Duration::from_secs(3), done), "seed {seed}: {:?}", world.members[1].failed);
+    }
+}
+
+#[test]
+fn an_upstream_that_takes_many_seconds_for_a_piece_is_waited_for() {
+    for rate in [1e5, 5e4, 2e4, 1e4] {
+        for seed in 0..4 {
+            let setting = Setting { upstream: rate, sharing: Sharing::Fair, ..Setting::default() };
+            let mut world = World::new(setting, seed);
+            world.form();
+            let digest = world.blob(10 * MIB);
+            let start = world.now;
+            (0..8).for_each(|node| world.want(node, digest));
+            let link_s = (10 * MIB) as f64 / rate;
+            assert!(
+                all_finish(&mut world, digest, Duration::from_secs_f64(link_s * 1.5)),
+                "seed {seed}, {rate} bytes/s: {} of 8 within {:.0} s",
+                world.finished(&digest),
+                world.now.since(start).as_secs_f64(),
+            );
+        }
     }
 }

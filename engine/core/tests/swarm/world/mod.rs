@@ -188,6 +188,8 @@ pub(crate) struct World {
     /// Zones that reach nothing outside, and are not reached.
     cut_off: BTreeSet<usize>,
     seed: u64,
+    /// Nodes that answer all messages and accept all requests, and deliver nothing.
+    pub(crate) mute: BTreeSet<usize>,
     /// Prints leases and crashes as they happen.
     pub(crate) tells: bool,
 }
@@ -241,6 +243,7 @@ impl World {
             trace: None,
             cut_off: BTreeSet::new(),
             seed,
+            mute: BTreeSet::new(),
             tells: false,
             setting,
         };

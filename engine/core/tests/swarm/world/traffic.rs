@@ -57,7 +57,7 @@ impl World {
         let Some(entry) = self.members[index].uploads.get(&upload).copied() else { return };
         let has = self.members[index].store.get(&entry.digest).is_some_and(|store| store.has(entry.piece));
         assert!(has, "seed {}: node {index} serves a piece that it does not have", self.seed);
-        if self.chance(self.setting.hanging_transfers) {
+        if self.mute.contains(&index) || self.chance(self.setting.hanging_transfers) {
             // The requester gives up; the uploader notices when the stream is reset.
             return;
         }
