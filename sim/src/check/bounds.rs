@@ -53,6 +53,7 @@ pub(super) fn upstream_bytes_max(plan: &Plan) -> u64 {
         FaultKind::Pause { .. }
         | FaultKind::Slow { .. }
         | FaultKind::Corrupt { .. }
+        | FaultKind::Mute { .. }
         | FaultKind::DiskFull { .. }
         | FaultKind::Evict { .. }
         | FaultKind::StopReading { .. }
@@ -74,15 +75,16 @@ pub(super) fn upstream_bytes_max(plan: &Plan) -> u64 {
 
 /// Time after everything has healed within which everybody has what it pulls: a minute for what membership, backoffs and
 /// rests take, two more where the upstream lied, because wrong pieces go from node to node until each has found its whole
-/// wrong, and several times what single-source pulls of everything would take over the slowest link.
+/// wrong, or where a node sends nothing, because each has to find that out; and several times what single-source pulls of
+/// everything would take over the slowest link.
 pub(super) fn finish_within(plan: &Plan) -> Duration {
     let bytes = plan.blobs.iter().sum::<u64>() as f64;
     let links = plan.nodes.iter().flat_map(|node| [node.up, node.down]).chain(plan.zone_uplinks.iter().copied());
     let slowest = links.min().unwrap_or(1).max(1) as f64;
     let from_upstream = bytes * plan.nodes.len() as f64 / plan.upstream.bytes_per_s.max(1) as f64;
     let seconds = 4.0 * (bytes / slowest + from_upstream);
-    let lies = plan.faults.iter().any(|fault| fault.what == FaultKind::UpstreamLies);
-    let patience = if lies { 180 } else { 60 };
+    let takes_long = |fault: &Fault| matches!(fault.what, FaultKind::UpstreamLies | FaultKind::Mute { .. });
+    let patience = if plan.faults.iter().any(takes_long) { 180 } else { 60 };
     Duration::from_secs(patience) + Duration::from_secs_f64(seconds.min(36_000.0))
 }
 

@@ -46,6 +46,8 @@ impl Plan {
         };
         plan.pulls = draw.pulls(&plan);
         plan.faults = draw.faults(&plan);
+        plan.faults.extend(draw.mute(&plan));
+        plan.faults.sort_by_key(|fault| fault.at_ms);
         plan
     }
 }
@@ -137,8 +139,21 @@ impl Draw {
                 Fault { at_ms, for_ms: self.duration(&what, for_ms), what }
             })
             .collect();
-        faults.sort_by_key(|fault| fault.at_ms);
         faults
+    }
+
+    /// Nodes that send nothing, in one of eight plans. Drawn after all else, so that the other plans are what they were
+    /// before there was this fault.
+    fn mute(&mut self, plan: &Plan) -> Vec<Fault> {
+        if !self.chance(0.125) {
+            return Vec::new();
+        }
+        let nodes = u32::try_from(plan.nodes.len()).unwrap_or(u32::MAX);
+        let mut fault = |_| {
+            let what = FaultKind::Mute { node: self.number(0, nodes - 1) };
+            Fault { at_ms: self.between(0, SPAN_MS), for_ms: 0, what }
+        };
+        (0..1 + nodes / 8).map(&mut fault).collect()
     }
 
     /// How long a fault lasts. Some who end do not come back; the first node does, because others join through it.
@@ -149,7 +164,7 @@ impl Draw {
                 let shortest = u64::try_from(RESTART_MIN.as_millis()).unwrap_or(u64::MAX);
                 if is_final { 0 } else { for_ms.max(shortest) }
             }
-            FaultKind::Corrupt { .. } | FaultKind::Evict { .. } => 0,
+            FaultKind::Corrupt { .. } | FaultKind::Mute { .. } | FaultKind::Evict { .. } => 0,
             _ => for_ms,
         }
     }

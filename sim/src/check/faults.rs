@@ -47,6 +47,7 @@ impl<'a> Faults<'a> {
                 world.set_link(*node, LinkSetting { up: link.up / by, down: link.down / by });
             }
             FaultKind::Corrupt { node } => world.corrupt(*node),
+            FaultKind::Mute { node } => world.mute(*node),
             FaultKind::Loss { permille } => world.set_loss(f64::from(*permille) / 1000.0),
             FaultKind::Hang { permille } => world.set_hanging(f64::from(*permille) / 1000.0),
             FaultKind::DiskFull { node } => world.fill_disk(*node, true),
@@ -84,11 +85,11 @@ impl<'a> Faults<'a> {
             | FaultKind::UpstreamLies
             | FaultKind::UpstreamIgnoresRanges => world.set_upstream_mood(UpstreamMood::Serves),
             FaultKind::Denied { node } => world.deny(*node, None),
-            FaultKind::Corrupt { .. } | FaultKind::Evict { .. } => {}
+            FaultKind::Corrupt { .. } | FaultKind::Mute { .. } | FaultKind::Evict { .. } => {}
         }
     }
 
-    /// Everything is well again, but for those who have ended for ever and for disks that turn bits.
+    /// Everything is well again, but for those who have ended for ever, disks that turn bits, and those who send nothing.
     pub(super) fn heal(&mut self, world: &mut World, clients: &mut Clients) {
         let faults = self.plan.faults.iter().filter(|fault| !fault.is_final());
         for fault in faults.cloned().collect::<Vec<_>>() {

@@ -139,6 +139,11 @@ pub enum FaultKind {
         /// Which.
         node: u32,
     },
+    /// A node answers all messages and takes all requests, and sends no piece, for ever.
+    Mute {
+        /// Which.
+        node: u32,
+    },
     /// More packets are lost everywhere.
     Loss {
         /// Of a thousand.
@@ -307,6 +312,7 @@ impl FaultKind {
             | Self::Pause { node }
             | Self::Slow { node, .. }
             | Self::Corrupt { node }
+            | Self::Mute { node }
             | Self::DiskFull { node }
             | Self::Denied { node } => vec![(Some(*node), None)],
             Self::Evict { node, blob } | Self::StopReading { node, blob } => vec![(Some(*node), Some(*blob))],

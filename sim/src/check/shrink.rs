@@ -93,6 +93,7 @@ fn on_node(what: &FaultKind, renumbered: &impl Fn(u32) -> Option<u32>) -> Option
         | FaultKind::Pause { node }
         | FaultKind::Slow { node, .. }
         | FaultKind::Corrupt { node }
+        | FaultKind::Mute { node }
         | FaultKind::DiskFull { node }
         | FaultKind::Evict { node, .. }
         | FaultKind::StopReading { node, .. }

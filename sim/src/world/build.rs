@@ -53,6 +53,7 @@ pub(super) fn member(setting: &Setting, network: &mut Network, number: u32, node
         node,
         is_up: true,
         is_corrupt: false,
+        is_mute: false,
         is_disk_full: false,
         paused: None,
         held_back: Vec::new(),

@@ -127,6 +127,11 @@ impl World {
         self.members[node as usize].is_corrupt = true;
     }
 
+    /// A node answers all messages and takes all requests from now on, and sends no piece.
+    pub fn mute(&mut self, node: u32) {
+        self.members[node as usize].is_mute = true;
+    }
+
     /// So many packets are lost from now on, 0.0 to below 1.0.
     pub fn set_loss(&mut self, share: f64) {
         self.setting.paths.loss = share.clamp(0.0, 0.99);

@@ -28,6 +28,8 @@ pub(super) struct Member {
     pub(super) is_up: bool,
     /// Whether it damages what it serves, because its disk turns bits.
     pub(super) is_corrupt: bool,
+    /// Whether it takes every request and sends nothing.
+    pub(super) is_mute: bool,
     /// Whether nothing can be written to its disk.
     pub(super) is_disk_full: bool,
     /// Since when its process is stopped, and what waits for it.

@@ -142,7 +142,8 @@ impl World {
         let uploads = &self.members[node as usize].uploads;
         let Some(upload) = uploads.iter().find(|open| open.id == upload).copied() else { return };
         let hanging = self.setting.costs.hanging;
-        if hanging > 0.0 && self.members[node as usize].random.chance(hanging) {
+        let member = &mut self.members[node as usize];
+        if member.is_mute || hanging > 0.0 && member.random.chance(hanging) {
             return;
         }
         if !self.members[upload.requester as usize].is_up {
