@@ -131,7 +131,7 @@ impl Draw {
         }
         let kinds: Vec<usize> = (0..self.between(1, 5)).map(|_| self.0.below(KINDS)).collect();
         let count = if self.chance(0.15) { self.between(8, 20) } else { self.between(1, 7) };
-        let mut faults: Vec<Fault> = (0..count)
+        let faults: Vec<Fault> = (0..count)
             .map(|_| {
                 let kind = kinds[self.0.below(kinds.len())];
                 let (at_ms, for_ms) = (self.between(0, SPAN_MS), self.scaled(100, 20_000));
@@ -153,7 +153,7 @@ impl Draw {
             let what = FaultKind::Mute { node: self.number(0, nodes - 1) };
             Fault { at_ms: self.between(0, SPAN_MS), for_ms: 0, what }
         };
-        (0..1 + nodes / 8).map(&mut fault).collect()
+        (0..=nodes / 8).map(&mut fault).collect()
     }
 
     /// How long a fault lasts. Some who end do not come back; the first node does, because others join through it.

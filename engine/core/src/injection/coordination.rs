@@ -2,7 +2,11 @@
 
 mod granting;
 
-use std::{collections::BTreeMap, ops::Range, time::Duration};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    ops::Range,
+    time::Duration,
+};
 
 use shoal_wire::{
     control::{Announcement, ControlMessage, LeaseEnd, UpstreamFailure},
@@ -259,8 +263,14 @@ impl Coordination {
             })
             .map(|(&id, lease)| (id, lease.holder, lease.next))
             .collect();
-        let is_too_slow = |(id, ..): &(LeaseId, _, _)| now.since(self.leases[id].advanced_at) > stalled_after;
-        if Self::typical_rate(participants).is_none() && expired.iter().any(is_too_slow) {
+        let is_too_slow = |(id, ..): &&(LeaseId, _, _)| now.since(self.leases[id].advanced_at) > stalled_after;
+        let stalled: BTreeSet<_> = expired.iter().filter(is_too_slow).map(|&(_, holder, _)| holder).collect();
+        for holder in &stalled {
+            if let Some(participant) = participants.get_mut(holder) {
+                participant.note_stalled(self.leases_of(*holder));
+            }
+        }
+        if !stalled.is_empty() && Self::typical_rate(participants).is_none() {
             // Nobody has got a piece in all the time: fewer get theirs sooner.
             self.concurrency.halve();
         }

@@ -49,6 +49,8 @@ pub(super) struct Participant {
     pub(super) disputed: bool,
     /// Pieces that it brought in.
     pub(super) injected: u32,
+    /// Leases that it may have at once, where some of several stood still: they share its link.
+    leases_max: Option<u32>,
     /// How fast its upstream is.
     pace: Pace,
 }
@@ -70,6 +72,7 @@ impl Participant {
             dispute: None,
             disputed: false,
             injected: 0,
+            leases_max: None,
             pace: Pace::default(),
         }
     }
@@ -164,6 +167,18 @@ impl Participant {
     pub(super) fn note_injected(&mut self) {
         self.injected += 1;
         self.denied_until = None;
+        self.leases_max = self.leases_max.map(|max| max.saturating_add(1));
+    }
+
+    /// One of the `leases` that it has stood still: it may have half as many, and one more with each piece that it brings in.
+    /// (AIMD, Chiu and Jain 1989.)
+    pub(super) fn note_stalled(&mut self, leases: u32) {
+        self.leases_max = Some((leases / 2).max(1));
+    }
+
+    /// Whether it may have another lease besides so many.
+    pub(super) fn has_room(&self, leases: impl FnOnce() -> u32) -> bool {
+        self.leases_max.is_none_or(|max| leases() < max)
     }
 
     /// Its upstream rate in bytes per second, once it has shown one.

@@ -279,3 +279,23 @@ fn an_upstream_that_takes_many_seconds_for_a_piece_is_waited_for() {
         }
     }
 }
+
+#[test]
+fn one_on_a_slow_link_whom_only_the_upstream_serves_gets_all_of_it() {
+    for seed in 0..4 {
+        let setting =
+            Setting { nodes: 2, link: 5e6, slow: 1, slow_by: 50.0, sharing: Sharing::Fair, ..Setting::default() };
+        let slow_rate = setting.link / setting.slow_by;
+        let mut world = World::new(setting, seed);
+        world.form();
+        let digest = world.blob(10 * MIB);
+        world.want(0, digest);
+        let first = |world: &World| world.finished(&digest) == 1;
+        assert!(world.run_until(Duration::from_secs(60), first), "seed {seed}");
+        world.mute.insert(0);
+        world.want(1, digest);
+        let link_s = (10 * MIB) as f64 / slow_rate;
+        let done = all_finish(&mut world, digest, Duration::from_secs_f64(30.0 + 4.0 * link_s));
+        assert!(done, "seed {seed}: {} of 2", world.finished(&digest));
+    }
+}

@@ -93,21 +93,26 @@ impl Coordination {
             Some(rate) => rate < best / 2.0 && peer.have.count() < most / 2,
             None => peer.progress(now).is_some_and(|progress| progress < fastest * SLOW_SHARE),
         };
-        let at_work = |member| self.leases.values().filter(|lease| lease.holder == member).count();
         participants
             .iter()
             .filter(|(_, participant)| participant.may_lease(context.now))
+            .filter(|&(&member, participant)| participant.has_room(|| self.leases_of(member)))
             .min_by_key(|&(&member, participant)| {
                 (
                     participant.disputed,
                     participant.was_denied(),
                     is_slow(participant),
-                    at_work(member),
+                    self.leases_of(member),
                     participant.injected,
                     context.random.bits(),
                 )
             })
             .map(|(&member, _)| member)
+    }
+
+    /// Leases that a member has.
+    pub(super) fn leases_of(&self, member: MemberId) -> u32 {
+        u32::try_from(self.leases.values().filter(|lease| lease.holder == member).count()).unwrap_or(u32::MAX)
     }
 
     /// Whether the first piece is still on its way, alone: it has the upstream's whole link, so that readers have bytes and

@@ -42,8 +42,10 @@ pub(crate) struct Setting {
     pub(crate) nodes: usize,
     /// Bytes per second of each node, each way.
     pub(crate) link: f64,
-    /// Nodes at a tenth of that rate: the last ones.
+    /// Nodes at a part of that rate: the last ones.
     pub(crate) slow: usize,
+    /// How many times as slow they are.
+    pub(crate) slow_by: f64,
     /// Bytes per second of the upstream, which is in no zone.
     pub(crate) upstream: f64,
     /// Zones of equal size, or 0 for a network without. The nodes of a zone follow each other.
@@ -68,6 +70,7 @@ impl Default for Setting {
             nodes: 8,
             link: 25e6,
             slow: 0,
+            slow_by: 10.0,
             upstream: 25e6,
             zones: 0,
             zone_uplink: 50e6,

@@ -8,7 +8,7 @@ const UPSTREAM: usize = 0;
 /// What each link carries a second: the upstream's, then up and down of each node, then up and down of each zone.
 pub(super) fn rates(setting: &Setting) -> Vec<f64> {
     let slow_from = setting.nodes - setting.slow;
-    let node = |index| if index >= slow_from { setting.link / 10.0 } else { setting.link };
+    let node = |index| if index >= slow_from { setting.link / setting.slow_by } else { setting.link };
     let mut rates = vec![setting.upstream];
     rates.extend((0..setting.nodes).flat_map(|index| [node(index); 2]));
     rates.extend(std::iter::repeat_n(setting.zone_uplink, 2 * setting.zones));
