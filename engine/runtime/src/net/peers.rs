@@ -4,12 +4,11 @@
 //! waits for a peer but the task that serves it: the pump only puts messages into bounded queues.
 
 use std::{
-    collections::HashMap,
     sync::{Arc, Mutex},
     time::Duration,
 };
 
-use quinn::{Connection, ConnectionError, Incoming, RecvStream, SendStream, VarInt};
+use quinn::{Connection, ConnectionError, Incoming, ReadError, RecvStream, TransportErrorCode, VarInt};
 use shoal_core::event::{Input, MemberEvent};
 use shoal_wire::{
     control::ControlMessage,
@@ -20,20 +19,24 @@ use shoal_wire::{
 use thiserror::Error;
 use tokio::{
     sync::{OwnedSemaphorePermit, Semaphore, mpsc, watch},
-    time::{Instant, timeout},
+    time::timeout,
 };
 use tokio_util::sync::CancellationToken;
 
 use crate::{
     clock::{self, Throttle},
     metrics::Metrics,
-    net::{endpoint::Quic, link, tls, transfer::upload::Uploads},
+    net::{
+        endpoint::Quic,
+        link,
+        links::{HeldConnection, Line, Link, LinkState, Links},
+        tls,
+        transfer::{stream::Sending, upload::Uploads},
+    },
     table::PeerTable,
     tasks::Tasks,
 };
 
-/// Links at once. Beyond it the one that was used least recently is closed.
-const LINKS_MAX: usize = 1024;
 /// Connections that other members opened, at once.
 const INBOUND_MAX: usize = 2048;
 /// Handshakes that others began and that are not finished, at once.
@@ -50,7 +53,7 @@ pub(crate) const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(3);
 pub(crate) mod code {
     use quinn::VarInt;
 
-    /// The node stops, or the link is not needed any more.
+    /// The node stops, or the link ends before all of it was delivered.
     pub(crate) const CLOSED: VarInt = VarInt::from_u32(0);
     /// The peer did not read its control messages.
     pub(crate) const OVERFLOW: VarInt = VarInt::from_u32(1);
@@ -58,23 +61,18 @@ pub(crate) mod code {
     pub(crate) const MALFORMED: VarInt = VarInt::from_u32(2);
     /// The peer speaks another version.
     pub(crate) const VERSION: VarInt = VarInt::from_u32(3);
-    /// A transfer cannot be completed by its sender.
+    /// A stream cannot be completed by its sender.
     pub(crate) const FAILED: VarInt = VarInt::from_u32(4);
+    /// The link made room for another. Each side has all messages of the other, and nothing is under way.
+    pub(crate) const IDLE: VarInt = VarInt::from_u32(5);
 }
 
 /// A connection whose two control streams are open.
 pub(crate) struct Established {
-    pub(crate) connection: Connection,
-    /// This node's control stream, its version already sent.
-    pub(crate) control: SendStream,
-}
-
-/// What a link is doing.
-#[derive(Clone)]
-pub(crate) enum LinkState {
-    Dialling,
-    Up(Connection),
-    Down,
+    pub(crate) line: Line,
+    /// This node's control stream, its version already sent. Its end says that the link ends; a surplus connection's is
+    /// reset instead.
+    pub(crate) control: Sending,
 }
 
 /// Why a connection did not come up.
@@ -94,19 +92,12 @@ pub(crate) enum DialError {
     Timeout,
 }
 
-struct Link {
-    serial: u64,
-    outbound: mpsc::Sender<ControlMessage>,
-    offers: mpsc::Sender<Established>,
-    state: watch::Receiver<LinkState>,
-    end: CancellationToken,
-    used: Instant,
-}
-
-#[derive(Default)]
-struct Links {
-    by_member: HashMap<MemberId, Link>,
-    serials: u64,
+impl DialError {
+    /// Whether the other side is there and only has no room for now.
+    pub(super) fn is_busy(&self) -> bool {
+        matches!(self, Self::Connection(ConnectionError::ConnectionClosed(close))
+            if close.error_code == TransportErrorCode::CONNECTION_REFUSED)
+    }
 }
 
 /// All connections of a node.
@@ -164,8 +155,8 @@ impl Peers {
         }
     }
 
-    /// The connection to a member; dials where there is none. `None` where the member is not reached.
-    pub(crate) async fn connection(self: &Arc<Self>, to: MemberId) -> Option<Connection> {
+    /// The connection to a member, for a transfer; dials where there is none. `None` where the member is not reached.
+    pub(crate) async fn connection(self: &Arc<Self>, to: MemberId) -> Option<HeldConnection> {
         for _ in 0..2 {
             let (serial, mut state) = {
                 let mut links = crate::lock(&self.links);
@@ -173,11 +164,11 @@ impl Peers {
                 (link.serial, link.state.clone())
             };
             let settled = state.wait_for(|state| !matches!(state, LinkState::Dialling)).await.ok()?.clone();
-            match settled {
-                LinkState::Up(connection) if connection.close_reason().is_none() => return Some(connection),
-                // It has just been lost, and its link has not noticed yet.
-                LinkState::Up(_) => self.forget(to, serial),
-                LinkState::Dialling | LinkState::Down => return None,
+            let LinkState::Up(line) = settled else { return None };
+            match line.hold() {
+                Some(connection) => return Some(connection),
+                // It has just been lost, and its link has not noticed yet, or it has just made room.
+                None => self.forget(to, serial),
             }
         }
         None
@@ -228,9 +219,8 @@ impl Peers {
     }
 
     fn start_link(self: &Arc<Self>, links: &mut Links, id: MemberId, first: Option<Established>) {
-        make_room(links);
-        links.serials += 1;
-        let serial = links.serials;
+        links.make_room();
+        let (serial, running) = links.next();
         let (outbound, messages) = mpsc::channel(OUTBOUND_MAX);
         let (offers, offered) = mpsc::channel(1);
         let (states, state) = watch::channel(LinkState::Dialling);
@@ -239,7 +229,7 @@ impl Peers {
             // The channel is new and has room; the link looks into it before it dials.
             let _ = offers.try_send(established);
         }
-        let ends = link::Ends { id, serial, messages, offered, states, end: end.clone() };
+        let ends = link::Ends { id, serial, messages, offered, states, end: end.clone(), _running: running };
         self.tasks.spawn(link::run(self.clone(), ends));
         links.by_member.insert(id, Link { serial, outbound, offers, state, end, used: clock::now() });
     }
@@ -250,11 +240,30 @@ impl Peers {
         self.quic.endpoint.open_connections()
     }
 
-    /// Takes half of the handshakes that may be under way.
+    /// Links that there are, those about to end not counted.
     #[cfg(test)]
-    pub(crate) fn occupy_handshakes(&self) -> OwnedSemaphorePermit {
-        let half = u32::try_from(HANDSHAKES_MAX / 2).expect("a small number");
-        self.handshakes.clone().try_acquire_many_owned(half).expect("no handshake is under way")
+    pub(crate) fn links(&self) -> usize {
+        crate::lock(&self.links).by_member.len()
+    }
+
+    /// Allows fewer links than usual.
+    #[cfg(test)]
+    pub(crate) fn limit_links(&self, most: usize) {
+        crate::lock(&self.links).limit(most);
+    }
+
+    /// Takes one of `parts` equal parts of the handshakes that may be under way.
+    #[cfg(test)]
+    pub(crate) fn occupy_handshakes(&self, parts: usize) -> OwnedSemaphorePermit {
+        let part = u32::try_from(HANDSHAKES_MAX / parts).expect("a small number");
+        self.handshakes.clone().try_acquire_many_owned(part).expect("no handshake is under way")
+    }
+
+    /// Marks the link to a member that sent something as used.
+    fn touch(&self, id: MemberId) {
+        if let Some(link) = crate::lock(&self.links).by_member.get_mut(&id) {
+            link.used = clock::now();
+        }
     }
 
     /// Removes a link that ended, unless another has taken its place.
@@ -272,7 +281,7 @@ impl Peers {
         let connecting = self.quic.endpoint.connect_with(client, record.address, &tls::server_name(id))?;
         let handshake = async { establish(connecting.await?).await };
         let (established, control) = timeout(HANDSHAKE_TIMEOUT, handshake).await.map_err(|_| DialError::Timeout)??;
-        self.serve(id, established.connection.clone(), control, None);
+        self.serve(id, established.line.clone(), control, None);
         Ok(established)
     }
 
@@ -308,7 +317,7 @@ impl Peers {
         let connection = incoming.accept()?.await?;
         let id = peer_id(&connection).ok_or_else(|| DialError::Stream("no certificate".to_owned()))?;
         let (established, control) = establish(connection).await?;
-        self.serve(id, established.connection.clone(), control, Some(place));
+        self.serve(id, established.line.clone(), control, Some(place));
         self.offer(&mut crate::lock(&self.links), id, established);
         Ok(())
     }
@@ -319,19 +328,17 @@ impl Peers {
         }
     }
 
-    /// Reads what the peer sends on `connection` until it ends.
-    fn serve(
-        self: &Arc<Self>,
-        id: MemberId,
-        connection: Connection,
-        control: RecvStream,
-        place: Option<OwnedSemaphorePermit>,
-    ) {
-        self.tasks.spawn(self.clone().read_control(id, connection.clone(), control));
+    /// Reads what the peer sends on `line` until it ends.
+    fn serve(self: &Arc<Self>, id: MemberId, line: Line, control: RecvStream, place: Option<OwnedSemaphorePermit>) {
+        self.tasks.spawn(self.clone().read_control(id, line.clone(), control));
         let (uploads, tasks) = (self.uploads.clone(), self.tasks.clone());
         self.tasks.spawn(async move {
-            while let Ok((send, receive)) = connection.accept_bi().await {
-                tasks.spawn(uploads.clone().answer(id, send, receive));
+            while let Ok((send, receive)) = line.connection.accept_bi().await {
+                let (transfer, answer) = (line.transfers.token(), uploads.clone().answer(id, send, receive));
+                tasks.spawn(async move {
+                    answer.await;
+                    drop(transfer);
+                });
             }
             drop(place);
         });
@@ -339,12 +346,19 @@ impl Peers {
 
     /// Passes control messages on until the stream or the node ends. A peer that sends faster than the core takes is
     /// held back by QUIC's flow control.
-    async fn read_control(self: Arc<Self>, from: MemberId, connection: Connection, mut control: RecvStream) {
+    async fn read_control(self: Arc<Self>, from: MemberId, line: Line, mut control: RecvStream) {
         let mut decoder = FrameDecoder::new();
         // The version was read by `establish`.
         let opened = decoder.next(&mut &STREAM_OPENING[..]);
         debug_assert!(matches!(opened, Ok(None)), "a version alone is no message");
-        while let Ok(Some(chunk)) = control.read_chunk(usize::MAX, true).await {
+        loop {
+            let chunk = match control.read_chunk(usize::MAX, true).await {
+                Ok(Some(chunk)) => chunk,
+                // The peer uses another connection for its messages, and may use this one for the rest.
+                Err(ReadError::Reset(_)) => return,
+                Ok(None) | Err(_) => return line.finished.cancel(),
+            };
+            self.touch(from);
             let mut bytes = &chunk.bytes[..];
             loop {
                 match decoder.next(&mut bytes) {
@@ -357,8 +371,7 @@ impl Peers {
                     Err(error) => {
                         self.metrics.control_malformed.increment();
                         tracing::warn!(peer = %from, %error, "closing a connection for what it sent");
-                        connection.close(code::MALFORMED, error.to_string().as_bytes());
-                        return;
+                        return line.connection.close(code::MALFORMED, error.to_string().as_bytes());
                     }
                 }
             }
@@ -366,20 +379,10 @@ impl Peers {
     }
 }
 
-/// Ends the link that was used least recently where there are too many.
-fn make_room(links: &mut Links) {
-    if links.by_member.len() >= LINKS_MAX
-        && let Some(oldest) = links.by_member.iter().min_by_key(|(_, link)| link.used).map(|(id, _)| *id)
-        && let Some(link) = links.by_member.remove(&oldest)
-    {
-        link.end.cancel();
-    }
-}
-
 /// Opens this node's control stream and waits for the peer's. Only then is it certain that the peer accepted us.
 pub(super) async fn establish(connection: Connection) -> Result<(Established, RecvStream), DialError> {
     let broken = |error: &dyn std::fmt::Display| DialError::Stream(error.to_string());
-    let mut control = connection.open_uni().await?;
+    let mut control = Sending::new(connection.open_uni().await?);
     control.write_all(&STREAM_OPENING).await.map_err(|error| broken(&error))?;
     let mut theirs = connection.accept_uni().await?;
     let mut opening = [0; STREAM_OPENING.len()];
@@ -388,7 +391,7 @@ pub(super) async fn establish(connection: Connection) -> Result<(Established, Re
         connection.close(code::VERSION, mismatch.to_string().as_bytes());
         return Err(mismatch.into());
     }
-    Ok((Established { connection, control }, theirs))
+    Ok((Established { line: Line::new(connection), control }, theirs))
 }
 
 /// The member that `connection` was authenticated as.

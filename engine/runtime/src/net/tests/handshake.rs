@@ -1,5 +1,7 @@
 //! Who is let in, control messages, and gossip beside QUIC on one port.
 
+use std::time::Duration;
+
 use shoal_core::event::{Input, MemberEvent};
 use shoal_wire::{
     control::{ControlMessage, Load},
@@ -108,6 +110,100 @@ async fn a_lost_connection_is_told_and_made_again() {
     expect_lost(&mut b, a_id).await;
     a.stack.peers.send(b_id, load(2));
     expect_load(&mut b, a_id, 2).await;
+}
+
+/// A home and members that know each other.
+async fn home_of(count: usize) -> (TestNode, Vec<TestNode>) {
+    let (home, mut members) = (TestNode::start().await, Vec::new());
+    for _ in 0..count {
+        let member = TestNode::start().await;
+        home.learn(&member.stack);
+        member.learn(&home.stack);
+        members.push(member);
+    }
+    (home, members)
+}
+
+/// The member says something, and the home answers.
+async fn talk(home: &mut TestNode, member: &mut TestNode, active: u8) {
+    let (home_id, member_id) = (id(&home.stack), id(&member.stack));
+    member.stack.peers.send(home_id, load(active));
+    expect_load(home, member_id, active).await;
+    home.stack.peers.send(member_id, load(active));
+    expect_load(member, home_id, active).await;
+}
+
+#[tokio::test]
+async fn links_that_make_room_end_without_a_loss_and_are_made_again() {
+    let (mut home, mut members) = home_of(4).await;
+    home.stack.peers.limit_links(2);
+    for round in 0..5 {
+        for member in &mut members {
+            // A loss would be an unexpected input.
+            talk(&mut home, member, round).await;
+            assert!(home.stack.peers.links() <= 2);
+        }
+    }
+    while home.stack.peers.connections() > 2 {
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+    for node in members.iter_mut().chain([&mut home]) {
+        assert!(node.events.inputs.try_recv().is_err(), "nobody is told of a loss");
+    }
+}
+
+#[tokio::test]
+async fn messages_to_more_members_than_links_all_arrive() {
+    let (mut home, mut members) = home_of(6).await;
+    home.stack.peers.limit_links(3);
+    for member in &members {
+        home.stack.peers.send(id(&member.stack), load(1));
+    }
+    for member in &mut members {
+        expect_load(member, id(&home.stack), 1).await;
+    }
+    assert!(home.events.inputs.try_recv().is_err(), "nothing is lost");
+}
+
+#[tokio::test]
+async fn a_link_that_a_transfer_holds_is_not_the_one_that_makes_room() {
+    let (mut home, mut members) = home_of(4).await;
+    home.stack.peers.limit_links(2);
+    let first = id(&members[0].stack);
+    let held = home.stack.peers.connection(first).await.expect("connected");
+    for member in &mut members[1..] {
+        talk(&mut home, member, 1).await;
+    }
+    assert!(held.close_reason().is_none());
+    let again = home.stack.peers.connection(first).await.expect("connected");
+    assert_eq!(held.stable_id(), again.stable_id());
+}
+
+#[tokio::test]
+async fn a_member_that_has_no_room_for_a_handshake_is_tried_for_longer() {
+    let (a, mut b) = (TestNode::start().await, TestNode::start().await);
+    a.learn(&b.stack);
+    b.learn(&a.stack);
+    let busy = b.stack.peers.occupy_handshakes(1);
+    a.stack.peers.send(id(&b.stack), load(1));
+    tokio::time::sleep(Duration::from_secs(3)).await;
+    assert!(a.events.inputs.is_empty(), "it is busy, not gone");
+    drop(busy);
+    expect_load(&mut b, id(&a.stack), 1).await;
+}
+
+#[tokio::test]
+async fn a_member_that_is_busy_and_then_dead_is_tried_no_longer() {
+    let (mut a, b) = (TestNode::start().await, TestNode::start().await);
+    a.learn(&b.stack);
+    b.learn(&a.stack);
+    let _busy = b.stack.peers.occupy_handshakes(1);
+    a.stack.peers.send(id(&b.stack), load(1));
+    while b.stack.metrics.handshakes_refused.get() == 0 {
+        tokio::task::yield_now().await;
+    }
+    a.stack.peers.apply(&MemberEvent::Dead(id(&b.stack)), None);
+    expect_lost(&mut a, id(&b.stack)).await;
 }
 
 #[tokio::test]

@@ -292,7 +292,7 @@ async fn unproven_addresses_take_at_most_half_of_the_handshakes() {
     let victim = TestNode::start().await;
     let member = Member::beside(&victim);
     let datagram = first_datagram(&member, &victim).await;
-    let _half = victim.stack.peers.occupy_handshakes();
+    let _half = victim.stack.peers.occupy_handshakes(2);
     let forger = tokio::net::UdpSocket::bind("127.0.0.1:0").await.expect("a socket");
     forger.send_to(&datagram, victim.stack.table.own().address).await.expect("sent");
     let mut answer = [0; 2048];

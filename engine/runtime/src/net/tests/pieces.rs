@@ -246,6 +246,30 @@ async fn a_lost_connection_ends_both_sides() {
 }
 
 #[tokio::test]
+async fn a_link_that_serves_a_piece_is_not_the_one_that_makes_room() {
+    let mut pair = Pair::new().await;
+    let own = Arc::clone(&pair.holder.stack.uploads.identity);
+    pair.inject(0, &own);
+    pair.holder.stack.peers.limit_links(2);
+    pair.ask(1, 0);
+    let upload = pair.asked().await;
+    let holder = pair.holder.stack.table.own_id();
+    let before = pair.wanter.stack.peers.connection(holder).await.expect("connected").stable_id();
+    for _ in 0..3 {
+        let other = TestNode::start().await;
+        pair.holder.learn(&other.stack);
+        other.learn(&pair.holder.stack);
+        let other = other.stack.table.own_id();
+        pair.holder.stack.peers.connection(other).await.expect("connected");
+    }
+    pair.holder.stack.uploads.decide(upload, Verdict::Serve);
+    pair.ended(upload).await;
+    assert!(matches!(pair.wanter.input().await, Input::PieceStored { .. }));
+    let after = pair.wanter.stack.peers.connection(holder).await.expect("connected").stable_id();
+    assert_eq!(before, after);
+}
+
+#[tokio::test]
 async fn a_piece_that_is_there_already_is_told_and_counted_as_duplicate() {
     let mut pair = Pair::new().await;
     let own = Arc::clone(&pair.holder.stack.uploads.identity);

@@ -2,7 +2,7 @@
 
 use std::ops::{Deref, DerefMut};
 
-use quinn::{ReadError, ReadExactError, RecvStream, SendStream};
+use quinn::{ConnectionError, ReadError, ReadExactError, RecvStream, SendStream, StoppedError};
 use shoal_wire::{
     codec::{CodecError, Message},
     frame::{HEADER_PREFIX_BYTES, STREAM_OPENING, header_length},
@@ -77,12 +77,20 @@ impl Sending {
         let _ = self.stream.finish();
     }
 
-    /// Ends the stream where it stands, and waits until the peer has acknowledged all of it or listens no more. What was
-    /// written is only on its way: on a slow link it stands in queues for longer than it took to write.
-    pub(crate) async fn deliver(mut self) {
+    /// Ends the stream where it stands, and waits until the peer has acknowledged all of it, which it returns, or listens
+    /// no more. What was written is only on its way: on a slow link it stands in queues for longer than it took to write.
+    pub(crate) async fn deliver(mut self) -> bool {
         self.finished = true;
-        if self.stream.finish().is_ok() {
-            let _ = self.stream.stopped().await;
+        if self.stream.finish().is_err() {
+            return false;
+        }
+        match self.stream.stopped().await {
+            Ok(stopped) => stopped.is_none(),
+            // The peer says so itself, and its acknowledgement was overtaken.
+            Err(StoppedError::ConnectionLost(ConnectionError::ApplicationClosed(close))) => {
+                close.error_code == code::IDLE
+            }
+            Err(_) => false,
         }
     }
 }
