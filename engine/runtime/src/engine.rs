@@ -186,7 +186,7 @@ impl Engine {
         let inner = Arc::new(Inner::new(&stack, seeds.clone(), rest));
         let tasks = stack.tasks.clone();
         tasks.spawn(seeds.clone().run(stack.table.clone(), stack.inputs.clone()));
-        tasks.spawn(check_spool(stack.spool.clone(), stack.pool.clone()));
+        tasks.spawn(stack.spool.clone().check_all(stack.pool.clone()));
         let pump = Pump { node, clock, stack, events, queries: inner.queries.clone(), upstream, seeds };
         let leave = inner.leave.clone();
         tasks.spawn(async move {
@@ -332,14 +332,4 @@ impl Drop for OpenQuery<'_> {
     fn drop(&mut self) {
         crate::lock(self.queries).remove(&self.query);
     }
-}
-
-/// Verifies what an earlier life left in the spool, one blob after the other.
-async fn check_spool(spool: Arc<Spool>, pool: Pool) {
-    for blob in spool.unchecked() {
-        if let Err(error) = pool.run_long(move || blob.check()).await {
-            tracing::error!(%error, "a blob in the spool was not verified");
-        }
-    }
-    let _ = pool.run(move || spool.evict()).await;
 }

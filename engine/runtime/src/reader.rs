@@ -1,7 +1,6 @@
 //! Verified bytes of a blob, in order.
 
 use std::{
-    convert::Infallible,
     fs::File,
     ops::Range,
     pin::Pin,
@@ -95,16 +94,14 @@ impl Cursor {
     async fn wait_for(&self, piece: PieceIndex, demand: Option<Range<u32>>) -> Result<(), BlobError> {
         let blob = self.reading.blob().clone();
         let check = async {
-            if blob.is_unchecked()
-                && let Err(error) = self.pool.run_long(move || blob.check()).await
-            {
-                tracing::error!(%error, "a blob in the spool was not verified");
+            match blob.check_for_reader(&self.pool).await {
+                Ok(()) => std::future::pending::<BlobError>().await,
+                Err(error) => error,
             }
-            std::future::pending::<Infallible>().await
         };
         tokio::select! {
             readable = self.reading.readable(piece, demand) => readable,
-            never = check => match never {},
+            error = check => Err(error),
         }
     }
 }

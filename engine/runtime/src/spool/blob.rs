@@ -6,10 +6,7 @@ use std::{
     io,
     num::NonZeroU64,
     path::{Path, PathBuf},
-    sync::{
-        Arc, Mutex, MutexGuard, Weak,
-        atomic::{AtomicBool, Ordering::Relaxed},
-    },
+    sync::{Arc, Mutex, MutexGuard, Weak, atomic::AtomicBool},
 };
 
 use shoal_wire::{
@@ -92,7 +89,7 @@ pub(crate) struct Blob {
     geometry: Geometry,
     path: PathBuf,
     me: Weak<Self>,
-    checked: AtomicBool,
+    pub(super) checking: AtomicBool,
     state: Mutex<State>,
     writer: Arc<Semaphore>,
     pub(super) news: Arc<News>,
@@ -136,14 +133,13 @@ impl Blob {
             last_used: used,
             interest: Interest::default(),
         };
-        let checked = AtomicBool::new(!on_disk);
         let (state, writer) = (Mutex::new(state), Arc::new(Semaphore::new(1)));
         Arc::new_cyclic(|me| Self {
             digest,
             geometry,
             path,
             me: me.clone(),
-            checked,
+            checking: AtomicBool::new(false),
             state,
             writer,
             news,
@@ -192,11 +188,6 @@ impl Blob {
     /// Whether it was removed from the disk; the index may not know yet.
     pub(super) fn is_gone(&self) -> bool {
         self.state().phase == Phase::Gone
-    }
-
-    /// Whether the caller is the first who is to check the blob that was found on disk.
-    pub(super) fn claim_check(&self) -> bool {
-        !self.checked.swap(true, Relaxed)
     }
 
     pub(crate) fn has(&self, piece: PieceIndex) -> bool {
@@ -461,7 +452,7 @@ impl State {
 }
 
 /// Whether bytes that were on the disk cannot be read any more; a lack of file handles or memory passes.
-fn means_loss(error: &io::Error) -> bool {
+pub(super) fn means_loss(error: &io::Error) -> bool {
     let kinds = [io::ErrorKind::NotFound, io::ErrorKind::PermissionDenied, io::ErrorKind::UnexpectedEof];
     kinds.contains(&error.kind()) || error.raw_os_error() == Some(INPUT_OUTPUT_ERROR)
 }

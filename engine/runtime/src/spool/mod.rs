@@ -1,13 +1,15 @@
 //! Blobs on disk: `<data_dir>/spool/<algorithm>/<hex>` once verified, `<hex>.partial` (sparse) before.
 //!
 //! - `blob`: the pieces of one blob and who reads it; `prefix`: its digest, computed along the contiguous prefix;
+//! - `check`: blobs of an earlier life, which are not served before they are verified again;
 //! - `interest`: what its readers want, told to the core as levels, so that no order of events can lose one;
 //! - `pull`: how long it takes, beside the least time that the links allow;
-//! - this file: the index, its check at the start, and eviction of what was used least recently.
+//! - this file: the index, and eviction of what was used least recently.
 //!
 //! Unfinished blobs do not survive a restart: their pieces' vouchers are in memory alone.
 
 pub(crate) mod blob;
+mod check;
 pub(crate) mod interest;
 pub(crate) mod prefix;
 mod pull;
@@ -144,9 +146,9 @@ impl Spool {
             blobs.remove(&digest);
         }
         blobs.retain(|_, blob| !blob.is_gone());
-        let partial = blobs.values().filter(|blob| !blob.is_verified()).count();
-        if partial >= PARTIAL_MAX {
-            let evicted = evict_oldest(blobs, |blob| !blob.is_verified());
+        let is_partial = |blob: &Blob| !blob.is_verified() && !blob.is_unchecked();
+        if blobs.values().filter(|blob| is_partial(blob)).count() >= PARTIAL_MAX {
+            let evicted = evict_oldest(blobs, is_partial);
             let full = || BlobError::Store(format!("{PARTIAL_MAX} blobs are being read already"));
             garbage.push(evicted.ok_or_else(full)?);
         }

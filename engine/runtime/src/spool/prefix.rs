@@ -9,7 +9,7 @@ use std::{
 use sha2::{Digest as _, Sha256, Sha512};
 use shoal_wire::{digest::Digest, geometry::PieceIndex};
 
-use super::blob::{Blob, Phase, remove, signed};
+use super::blob::{Blob, Phase, remove};
 use crate::{
     engine::BlobError,
     memory::{CHUNK_BYTES, PieceBytes},
@@ -111,7 +111,7 @@ impl Blob {
         self.conclude(&hasher.finish(), &file)
     }
 
-    fn hash_piece(&self, file: &File, piece: PieceIndex, hasher: &mut Hasher) -> io::Result<()> {
+    pub(super) fn hash_piece(&self, file: &File, piece: PieceIndex, hasher: &mut Hasher) -> io::Result<()> {
         let mut range = self.geometry().range(piece);
         while range.start < range.end {
             let length = (range.end - range.start).min(CHUNK_BYTES as u64);
@@ -175,38 +175,5 @@ impl Blob {
         self.state().complete();
         self.news.tell(self);
         Ok(())
-    }
-
-    /// Verifies a blob that was found on disk, unless somebody does or did; one that is damaged is removed and filled
-    /// again where it is wanted. Blocking.
-    pub(crate) fn check(&self) {
-        if !self.claim_check() {
-            return;
-        }
-        let intact = self.file().and_then(|file| {
-            let mut hasher = Hasher::of(self.digest());
-            for piece in 0..self.geometry().pieces() {
-                self.hash_piece(&file, PieceIndex(piece), &mut hasher)?;
-            }
-            Ok(hasher.finish() == *self.digest())
-        });
-        let mut state = self.state();
-        if state.phase != Phase::Unchecked {
-            return;
-        }
-        let garbage = if matches!(intact, Ok(true)) {
-            state.complete();
-            None
-        } else {
-            tracing::warn!(digest = %self.digest(), ?intact, "a blob in the spool is damaged; removed");
-            self.metrics.spool_bytes.add(-signed(self.geometry().size()));
-            state.phase = Phase::Filling;
-            Some(self.move_aside(self.path(), &state))
-        };
-        drop(state);
-        self.news.tell(self);
-        if let Some(garbage) = garbage {
-            remove(&garbage);
-        }
     }
 }

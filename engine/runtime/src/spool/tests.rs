@@ -1,6 +1,6 @@
 //! The spool: order, verification, restarts, eviction, failing disks, and what the core is told.
 
-use std::{fs::File, path::Path, sync::Arc};
+use std::{fs::File, path::Path, sync::Arc, time::Duration};
 
 use futures_util::{FutureExt, StreamExt};
 use proptest::prelude::*;
@@ -221,6 +221,82 @@ async fn a_reader_has_a_blob_of_an_earlier_life_checked_at_once() {
     let reading = want(&spool, &bytes);
     assert!(read_all(reader(reading)).await.expect("good") == bytes, "though the spool's check never ran");
     assert_eq!(spool.held(&sha256(&other)), None, "nobody asked for it");
+}
+
+/// A spool with one blob of an earlier life, which cannot be read for now though nothing is wrong with it.
+fn hindered(directory: &TempDir, bytes: &[u8]) -> (Arc<Spool>, Arc<Blob>) {
+    hold(&open(directory, 1 << 30), bytes);
+    let spool = Arc::new(open(directory, 1 << 30));
+    let blob = spool.get(&sha256(bytes)).expect("found on disk");
+    blob.replace_file(File::open(directory.path()).expect("a directory, which has no bytes"));
+    (spool, blob)
+}
+
+fn unhinder(blob: &Blob) {
+    blob.replace_file(File::open(blob.path()).expect("it is still there"));
+}
+
+#[test]
+fn an_error_that_passes_leaves_a_blob_of_an_earlier_life_for_later() {
+    let directory = tempfile::tempdir().expect("a directory");
+    let bytes = content(PIECE + 1, 1);
+    let (spool, blob) = hindered(&directory, &bytes);
+    blob.check();
+    assert!(blob.is_unchecked() && is_on_disk(&directory, &bytes), "nothing is known against it");
+    assert_eq!(names(&spool.news().drain()), [""; 0]);
+    unhinder(&blob);
+    blob.check();
+    assert_eq!(names(&spool.news().drain()), ["hold"]);
+    assert_eq!(spool.held(&sha256(&bytes)), Some(bytes.len() as u64));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_blob_that_could_not_be_checked_at_the_start_is_checked_again() {
+    let directory = tempfile::tempdir().expect("a directory");
+    let bytes = content(PIECE + 1, 1);
+    let (spool, blob) = hindered(&directory, &bytes);
+    let checking = tokio::spawn(spool.clone().check_all(Pool::new(TaskTracker::new())));
+    tokio::time::sleep(Duration::from_secs(100)).await;
+    assert!(blob.is_unchecked() && !checking.is_finished());
+    unhinder(&blob);
+    checking.await.expect("it ends");
+    assert!(blob.is_verified());
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_can_never_be_checked_is_not_tried_for_ever() {
+    let directory = tempfile::tempdir().expect("a directory");
+    let bytes = content(PIECE + 1, 1);
+    let (spool, blob) = hindered(&directory, &bytes);
+    spool.check_all(Pool::new(TaskTracker::new())).await;
+    assert!(blob.is_unchecked() && is_on_disk(&directory, &bytes));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_reader_waits_a_moment_for_a_check_that_is_hindered_and_then_ends() {
+    let directory = tempfile::tempdir().expect("a directory");
+    let bytes = content(PIECE + 1, 1);
+    let (spool, blob) = hindered(&directory, &bytes);
+    let read = tokio::time::timeout(Duration::from_secs(9), read_all(reader(want(&spool, &bytes)))).await;
+    assert!(matches!(read, Ok(Err(BlobError::Store(_)))), "{read:?}");
+    assert!(blob.is_unchecked() && is_on_disk(&directory, &bytes));
+    let reading = tokio::spawn(read_all(reader(want(&spool, &bytes))));
+    tokio::time::sleep(Duration::from_secs(1)).await;
+    unhinder(&blob);
+    assert!(reading.await.expect("no panic").expect("good") == bytes);
+}
+
+#[test]
+fn blobs_that_wait_for_their_check_do_not_count_as_unfinished() {
+    let directory = tempfile::tempdir().expect("a directory");
+    let folder = directory.path().join("spool/sha256");
+    std::fs::create_dir_all(&folder).expect("made");
+    for number in 0..=super::PARTIAL_MAX {
+        std::fs::write(folder.join(sha256(&number.to_le_bytes()).hex()), number.to_le_bytes()).expect("written");
+    }
+    let spool = open(&directory, 1 << 30);
+    assert!(spool.unchecked().len() > super::PARTIAL_MAX);
+    want(&spool, &content(PIECE, 1));
 }
 
 #[tokio::test]
