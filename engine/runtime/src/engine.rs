@@ -88,6 +88,10 @@ pub struct BlobRequest {
     pub source: Option<UpstreamSource>,
     /// Bytes to read; the whole blob where it is `None`. Lies within the blob.
     pub range: Option<Range<u64>>,
+    /// Whether the reader takes what it gets for a part of the blob alone, and checks what it needs itself. Then a part
+    /// that does not begin with the blob gets the last piece as soon as that is there, verified as any piece is, and not
+    /// only once the digest of the whole blob holds.
+    pub excerpt: bool,
 }
 
 /// Why a node did not start.
@@ -222,7 +226,7 @@ impl Engine {
 
     /// Opens a blob for reading. Returns at once; waiting happens in the reader.
     pub async fn open(&self, request: BlobRequest) -> Result<BlobReader, BlobError> {
-        let BlobRequest { digest, size, source, range } = request;
+        let BlobRequest { digest, size, source, range, excerpt } = request;
         if let Some(range) = &range
             && (range.start > range.end || range.end > size)
         {
@@ -235,7 +239,7 @@ impl Engine {
         if self.inner.stopping.load(Relaxed) {
             return Err(BlobError::Stopping);
         }
-        Ok(BlobReader::new(reading, self.inner.pool.clone(), self.inner.memory.clone(), range))
+        Ok(BlobReader::new(reading, self.inner.pool.clone(), self.inner.memory.clone(), range, excerpt))
     }
 
     /// Size of a blob that this node holds complete and verified.

@@ -20,8 +20,9 @@ use crate::{
 };
 
 /// Verified bytes of a blob, or of a part of it, in order and in chunks of at most 256 KiB. A piece's bytes leave as
-/// soon as the piece is stored; those of the blob's last piece once the digest of the whole blob holds. Dropping it
-/// ends the reader's interest.
+/// soon as the piece is stored; those of the blob's last piece once the digest of the whole blob holds, so that a wrong
+/// blob never looks complete. An excerpt does not look like a blob, and gets them as soon as the others. Dropping it ends
+/// the reader's interest.
 pub struct BlobReader {
     chunks: Pin<Box<dyn Stream<Item = Result<Bytes, BlobError>> + Send>>,
 }
@@ -34,16 +35,27 @@ struct Cursor {
     range: Range<u64>,
     /// Whether it reads a part, whose pieces are demanded before others.
     part: bool,
+    /// Whether that part may have the last piece before the blob is verified.
+    excerpt: bool,
     file: Option<Arc<File>>,
 }
 
 impl BlobReader {
-    /// A reader of `range`, which lies within the blob, or of everything.
-    pub(crate) fn new(reading: Reading, pool: Pool, memory: Arc<PieceMemory>, range: Option<Range<u64>>) -> Self {
+    /// A reader of `range`, which lies within the blob, or of everything. `excerpt` as in [`BlobRequest`].
+    ///
+    /// [`BlobRequest`]: crate::BlobRequest
+    pub(crate) fn new(
+        reading: Reading,
+        pool: Pool,
+        memory: Arc<PieceMemory>,
+        range: Option<Range<u64>>,
+        excerpt: bool,
+    ) -> Self {
         let size = reading.blob().geometry().size();
         let part = range.as_ref().is_some_and(|range| *range != (0..size));
         let range = range.unwrap_or(0..size);
-        let cursor = Cursor { reading, pool, memory, range, part, file: None };
+        let excerpt = excerpt && range.start > 0;
+        let cursor = Cursor { reading, pool, memory, range, part, excerpt, file: None };
         let chunks = stream::unfold(Some(cursor), |cursor| async {
             let mut cursor = cursor?;
             match cursor.next().await {
@@ -100,7 +112,7 @@ impl Cursor {
             }
         };
         tokio::select! {
-            readable = self.reading.readable(piece, demand) => readable,
+            readable = self.reading.readable(piece, demand, self.excerpt) => readable,
             error = check => Err(error),
         }
     }

@@ -42,7 +42,8 @@ impl Registry {
     }
 
     fn request(&self) -> BlobRequest {
-        BlobRequest { digest: self.digest(), size: self.blob.len() as u64, source: Some(source()), range: None }
+        let size = self.blob.len() as u64;
+        BlobRequest { digest: self.digest(), size, source: Some(source()), range: None, excerpt: false }
     }
 }
 

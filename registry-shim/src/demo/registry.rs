@@ -184,7 +184,7 @@ fn blob(shelf: &Arc<Shelf>, digest: &str, headers: &HeaderMap, send_body: bool) 
     let header = headers.get(header::RANGE).and_then(|value| value.to_str().ok()).filter(|_| send_body);
     let (status, range) = match header.map_or(RangeAnswer::Whole, |header| read_range(header, size)) {
         RangeAnswer::Whole => (StatusCode::OK, 0..size),
-        RangeAnswer::Part(range) => (StatusCode::PARTIAL_CONTENT, range),
+        RangeAnswer::Part(range) | RangeAnswer::Excerpt(range) => (StatusCode::PARTIAL_CONTENT, range),
         RangeAnswer::Unsatisfiable => {
             let content_range = [(header::CONTENT_RANGE, format!("bytes */{size}"))];
             return (StatusCode::RANGE_NOT_SATISFIABLE, content_range).into_response();

@@ -198,14 +198,16 @@ impl Endpoint {
 
     async fn answer_blob(&self, request: &ContentRequest, described: &Described) -> Result<Response, OciError> {
         let size = described.known.size;
-        let range = match request.range.as_deref().map_or(RangeAnswer::Whole, |header| read_range(header, size)) {
+        let answer = request.range.as_deref().map_or(RangeAnswer::Whole, |header| read_range(header, size));
+        let excerpt = matches!(answer, RangeAnswer::Excerpt(_));
+        let range = match answer {
             RangeAnswer::Unsatisfiable => return Ok(unsatisfiable(size)),
             RangeAnswer::Whole => None,
-            RangeAnswer::Part(range) => Some(range),
+            RangeAnswer::Part(range) | RangeAnswer::Excerpt(range) => Some(range),
         };
         let length = range.as_ref().map_or(size, |range| range.end - range.start);
-        let wanted =
-            BlobRequest { digest: described.digest, size, source: request.upstream_source(""), range: range.clone() };
+        let source = request.upstream_source("");
+        let wanted = BlobRequest { digest: described.digest, size, source, range: range.clone(), excerpt };
         let (first, stream) = self
             .open_and_wait(wanted, length)
             .await
@@ -222,7 +224,7 @@ impl Endpoint {
     }
 
     async fn read_small(&self, digest: Digest, size: u64, source: Option<UpstreamSource>) -> Result<Bytes, BlobError> {
-        let mut stream = self.source.open(BlobRequest { digest, size, source, range: None }).await?;
+        let mut stream = self.source.open(BlobRequest { digest, size, source, range: None, excerpt: false }).await?;
         let first = stream.next().await.transpose()?.unwrap_or_default();
         if first.len() as u64 == size {
             return Ok(first);

@@ -7,8 +7,12 @@ use std::ops::Range;
 pub enum RangeAnswer {
     /// The whole blob, with status 200: no range, one that is not understood, or several.
     Whole,
-    /// These bytes, with status 206; never empty.
+    /// These bytes, with status 206; never empty. The client may take them for the blob or for the rest of it: they begin
+    /// with the blob, or go on to wherever it ends, as a client asks that resumes or that fetches in parallel.
     Part(Range<u64>),
+    /// The same of a client that looks at a part: it names both ends inside the blob, or counts from the blob's end, as
+    /// who reads an index at the end of a layer.
+    Excerpt(Range<u64>),
     /// No byte of the blob, status 416.
     Unsatisfiable,
 }
@@ -28,7 +32,7 @@ pub fn read_range(header: &str, size: u64) -> RangeAnswer {
         Some(("", suffix)) => last_bytes(suffix, size),
         Some((first, "")) => number(first).map_or(RangeAnswer::Whole, |first| bytes_from(first, u64::MAX, size)),
         Some((first, last)) => match (number(first), number(last)) {
-            (Some(first), Some(last)) if first <= last => bytes_from(first, last, size),
+            (Some(first), Some(last)) if first <= last => as_excerpt(bytes_from(first, last, size)),
             _ => RangeAnswer::Whole,
         },
         None => RangeAnswer::Whole,
@@ -46,7 +50,15 @@ fn last_bytes(suffix: &str, size: u64) -> RangeAnswer {
     match number(suffix) {
         None => RangeAnswer::Whole,
         Some(length) if length == 0 || size == 0 => RangeAnswer::Unsatisfiable,
-        Some(length) => RangeAnswer::Part(size.saturating_sub(length)..size),
+        Some(length) => as_excerpt(RangeAnswer::Part(size.saturating_sub(length)..size)),
+    }
+}
+
+/// A part that its client asked for by its end. One that begins with the blob is none: it may be the blob.
+fn as_excerpt(answer: RangeAnswer) -> RangeAnswer {
+    match answer {
+        RangeAnswer::Part(range) if range.start > 0 => RangeAnswer::Excerpt(range),
+        other => other,
     }
 }
 
@@ -67,10 +79,13 @@ mod tests {
     #[test]
     fn one_range_in_each_form() {
         assert_eq!(read_range("bytes=0-", 10), RangeAnswer::Part(0..10));
-        assert_eq!(read_range("bytes=2-5", 10), RangeAnswer::Part(2..6));
-        assert_eq!(read_range("bytes=2-500", 10), RangeAnswer::Part(2..10));
+        assert_eq!(read_range("bytes=0-5", 10), RangeAnswer::Part(0..6));
+        assert_eq!(read_range("bytes=0-9", 10), RangeAnswer::Part(0..10));
+        assert_eq!(read_range("bytes=2-5", 10), RangeAnswer::Excerpt(2..6));
+        assert_eq!(read_range("bytes=2-500", 10), RangeAnswer::Excerpt(2..10));
         assert_eq!(read_range("bytes=9-", 10), RangeAnswer::Part(9..10));
-        assert_eq!(read_range("bytes=-3", 10), RangeAnswer::Part(7..10));
+        assert_eq!(read_range("bytes=-3", 10), RangeAnswer::Excerpt(7..10));
+        assert_eq!(read_range("bytes=-10", 10), RangeAnswer::Part(0..10));
         assert_eq!(read_range("bytes=-30", 10), RangeAnswer::Part(0..10));
         assert_eq!(read_range("bytes=0-99999999999999999999999", 10), RangeAnswer::Part(0..10));
     }
@@ -96,7 +111,7 @@ mod tests {
     proptest! {
         #[test]
         fn any_header_gives_a_range_within_the_blob(header in "(bytes=)?[0-9,\\- a-z]{0,40}|\\PC*", size in any::<u64>()) {
-            if let RangeAnswer::Part(range) = read_range(&header, size) {
+            if let RangeAnswer::Part(range) | RangeAnswer::Excerpt(range) = read_range(&header, size) {
                 prop_assert!(range.start < range.end && range.end <= size);
             }
         }
@@ -104,8 +119,11 @@ mod tests {
         #[test]
         fn a_valid_range_is_exact(first in 0_u64..1000, length in 1_u64..1000, size in 1_u64..1000) {
             let answer = read_range(&format!("bytes={first}-{}", first + length - 1), size);
-            if first < size {
-                prop_assert_eq!(answer, RangeAnswer::Part(first..(first + length).min(size)));
+            let exact = first..(first + length).min(size);
+            if first == 0 {
+                prop_assert_eq!(answer, RangeAnswer::Part(exact));
+            } else if first < size {
+                prop_assert_eq!(answer, RangeAnswer::Excerpt(exact));
             } else {
                 prop_assert_eq!(answer, RangeAnswer::Unsatisfiable);
             }

@@ -423,10 +423,11 @@ impl State {
         }
     }
 
-    /// Whether a reader may have bytes of `piece`: the last one only once the whole digest holds.
-    pub(super) fn is_readable(&self, piece: PieceIndex) -> bool {
+    /// Whether a reader may have bytes of `piece`: the last one only once the whole digest holds, unless it reads an
+    /// excerpt, which nobody takes for the blob.
+    pub(super) fn is_readable(&self, piece: PieceIndex, excerpt: bool) -> bool {
         let last = piece.0 + 1 == self.have.pieces();
-        self.phase == Phase::Verified || (!last && self.has(piece))
+        self.phase == Phase::Verified || ((!last || excerpt) && self.has(piece))
     }
 
     pub(super) fn have(&self) -> &PieceMap {

@@ -141,8 +141,14 @@ impl Reading {
     }
 
     /// Waits until bytes of `piece` may leave. A reader of a part passes `demand`, the pieces from its cursor to the
-    /// end of its part, so that they are fetched before others. Cancel-safe.
-    pub(crate) async fn readable(&self, piece: PieceIndex, demand: Option<Range<u32>>) -> Result<(), BlobError> {
+    /// end of its part, so that they are fetched before others; `excerpt` says that it does not wait for the digest of
+    /// the whole blob. Cancel-safe.
+    pub(crate) async fn readable(
+        &self,
+        piece: PieceIndex,
+        demand: Option<Range<u32>>,
+        excerpt: bool,
+    ) -> Result<(), BlobError> {
         loop {
             if let Some(error) = self.ended() {
                 return Err(error);
@@ -152,7 +158,7 @@ impl Reading {
                 if state.interest.epoch != self.epoch {
                     continue;
                 }
-                if state.is_readable(piece) {
+                if state.is_readable(piece, excerpt) {
                     return Ok(());
                 }
                 if state.phase == Phase::Gone {

@@ -1,6 +1,6 @@
 //! The spool: order, verification, restarts, eviction, failing disks, and what the core is told.
 
-use std::{fs::File, path::Path, sync::Arc, time::Duration};
+use std::{fs::File, ops::Range, path::Path, sync::Arc, time::Duration};
 
 use futures_util::{FutureExt, StreamExt};
 use proptest::prelude::*;
@@ -64,7 +64,11 @@ fn hold(spool: &Spool, bytes: &[u8]) -> Arc<Blob> {
 }
 
 fn reader(reading: Reading) -> BlobReader {
-    BlobReader::new(reading, Pool::new(TaskTracker::new()), Arc::default(), None)
+    BlobReader::new(reading, Pool::new(TaskTracker::new()), Arc::default(), None, false)
+}
+
+fn reader_of(reading: Reading, range: Range<u64>, excerpt: bool) -> BlobReader {
+    BlobReader::new(reading, Pool::new(TaskTracker::new()), Arc::default(), Some(range), excerpt)
 }
 
 async fn read_all(mut reader: BlobReader) -> Result<Vec<u8>, BlobError> {
@@ -154,6 +158,38 @@ async fn bytes_leave_in_order_and_the_last_piece_only_once_the_digest_holds() {
     assert_eq!(blob.run_prefix(None).expect("the disk works"), PrefixRun::Verified);
     assert!(reader.next().await.expect("a chunk").expect("good") == last);
     assert!(reader.next().await.is_none());
+}
+
+#[tokio::test]
+async fn an_excerpt_gets_the_last_piece_as_soon_as_it_is_there() {
+    let directory = tempfile::tempdir().expect("a directory");
+    let spool = open(&directory, 1 << 30);
+    let bytes = content(2 * PIECE + 5, 1);
+    let (size, end) = (bytes.len() as u64, 2 * PIECE as u64);
+    let reading = want(&spool, &bytes);
+    let blob = reading.blob().clone();
+    let mut excerpt = reader_of(reading, end - 7..size, true);
+    let mut part = reader_of(want(&spool, &bytes), end..size, false);
+    // What begins with the blob and ends with it is the blob, whatever is said of it.
+    let mut whole = reader_of(want(&spool, &bytes), 0..size, true);
+    assert!(excerpt.next().now_or_never().is_none(), "nothing is there");
+    put(&blob, &bytes, 0);
+    put(&blob, &bytes, 2);
+    assert!(excerpt.next().now_or_never().is_none(), "its first piece is not there");
+    let mut end_alone = reader_of(want(&spool, &bytes), end + 1..size, true);
+    let read = tokio::time::timeout(Duration::from_secs(5), end_alone.next()).await;
+    assert!(read.expect("it waits for nothing").expect("a chunk").expect("good") == bytes[2 * PIECE + 1..]);
+    assert!(part.next().now_or_never().is_none(), "it may be taken for the rest of the blob");
+    assert!(whole.next().await.expect("a chunk").expect("good") == bytes[..PIECE]);
+    assert!(whole.next().now_or_never().is_none());
+    let wrong = vec![0; PIECE];
+    blob.store(PieceIndex(1), &gathered(&wrong), &voucher(), &|| false).expect("the disk works");
+    assert!(excerpt.next().await.expect("a chunk").expect("as its piece says") == wrong[PIECE - 7..]);
+    assert!(blob.announce(PieceIndex(1)));
+    assert_eq!(blob.run_prefix(None).expect("the disk works"), PrefixRun::Corrupt);
+    for reader in [excerpt, part, whole] {
+        assert!(reader.any(async |read| read == Err(BlobError::Corrupt)).await, "who reads still is told");
+    }
 }
 
 #[tokio::test]
@@ -457,8 +493,7 @@ async fn readers_of_parts_demand_the_pieces_under_their_cursors() {
     let piece = PIECE as u64;
     let reading = want(&spool, &bytes);
     let blob = reading.blob().clone();
-    let mut part =
-        BlobReader::new(reading, Pool::new(TaskTracker::new()), Arc::default(), Some(4 * piece + 10..6 * piece));
+    let mut part = reader_of(reading, 4 * piece + 10..6 * piece, false);
     assert!(part.next().now_or_never().is_none());
     let inputs = spool.news().drain();
     let demanded = vec![PieceIndex(4), PieceIndex(5)];

@@ -277,6 +277,26 @@ async fn one_range_of_a_blob_is_served() {
 }
 
 #[tokio::test]
+async fn only_who_names_the_end_of_a_part_reads_an_excerpt() {
+    let fixture = Fixture::new();
+    let digest = fixture.memory.hold(b"0123456789");
+    let uri = format!("/v2/a/blobs/{digest}?ns=r.example");
+    for (range, excerpt) in [
+        (None, false),
+        (Some("bytes=0-"), false),
+        (Some("bytes=5-"), false),
+        (Some("bytes=0-9"), false),
+        (Some("bytes=-10"), false),
+        (Some("bytes=-11"), false),
+        (Some("bytes=5-9"), true),
+        (Some("bytes=-4"), true),
+    ] {
+        fixture.ask_range("GET", &uri, range).await;
+        assert_eq!(fixture.memory.opened.lock().unwrap().last().unwrap().excerpt, excerpt, "{range:?}");
+    }
+}
+
+#[tokio::test]
 async fn a_head_of_a_blob_has_its_length_and_promises_ranges() {
     let fixture = Fixture::new();
     let digest = fixture.memory.hold(b"0123456789");

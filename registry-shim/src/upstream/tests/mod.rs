@@ -139,7 +139,7 @@ fn status(code: u16) -> Response {
 fn serve_range(content: &[u8], asked: &Asked) -> Response {
     use crate::oci::range::{RangeAnswer, read_range};
     match read_range(asked.header(header::RANGE), content.len() as u64) {
-        RangeAnswer::Part(range) => {
+        RangeAnswer::Part(range) | RangeAnswer::Excerpt(range) => {
             let part = content[usize::try_from(range.start).unwrap()..usize::try_from(range.end).unwrap()].to_vec();
             let content_range = format!("bytes {}-{}/{}", range.start, range.end - 1, content.len());
             Response::builder().status(206).header(header::CONTENT_RANGE, content_range).body(Body::from(part)).unwrap()
