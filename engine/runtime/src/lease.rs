@@ -18,9 +18,9 @@ use crate::{
     limit::Limiter,
     memory::{Gathering, PieceBytes},
     net::transfer::store::{Outcome, Store, Warrant},
-    spool::blob::Blob,
+    spool::{blob::Blob, sources::SOURCES_MAX},
     tasks::Tasks,
-    upstream::{Upstream, UpstreamBody},
+    upstream::{Upstream, UpstreamBody, UpstreamSource},
 };
 
 /// Time without a byte after which an upstream counts as failed.
@@ -60,9 +60,11 @@ struct Parked {
     bodies: HashMap<Digest, (u64, BodyStream)>,
 }
 
-/// A body, and what of its last chunk is not used yet.
+/// A body, where it comes from, and what of its last chunk is not used yet.
 struct Source {
     stream: BodyStream,
+    /// `None` for a body that was kept.
+    from: Option<UpstreamSource>,
     rest: Bytes,
 }
 
@@ -108,11 +110,10 @@ impl Leases {
     async fn run(self: &Arc<Self>, run: &Run, mut cut: watch::Receiver<u32>) -> Result<(), FetchFailure> {
         let unavailable = FetchFailure::Upstream(UpstreamFailure::Unavailable);
         let blob = self.store.spool.get(&run.digest).ok_or(unavailable)?;
-        let opened = tokio::select! {
+        let mut source = tokio::select! {
             opened = self.open(run, &blob) => opened?,
             () = until_cut(&mut cut, run.first.0) => return Ok(()),
         };
-        let mut source = Source { stream: opened, rest: Bytes::new() };
         let mut piece = run.first;
         while piece.0 < *cut.borrow() && blob.geometry().contains(piece) {
             let mut gathering = tokio::select! {
@@ -123,6 +124,11 @@ impl Leases {
                 gathered = self.gather(&mut source, &mut gathering) => gathered.map(Some),
                 () = until_cut(&mut cut, piece.0) => Ok(None),
             };
+            if let (Err(failure), Some(from)) = (&gathered, &source.from)
+                && is_of_source(*failure)
+            {
+                blob.pass_over_source(from);
+            }
             let Some(()) = gathered.map_err(FetchFailure::Upstream)? else {
                 self.store.metrics.duplicate_received_bytes.add(gathering.filled());
                 return Ok(());
@@ -133,23 +139,36 @@ impl Leases {
         Ok(())
     }
 
-    /// The body that begins with the run's first piece.
-    async fn open(self: &Arc<Self>, run: &Run, blob: &Blob) -> Result<BodyStream, FetchFailure> {
+    /// The body that begins with the run's first piece, from the first source that gives one.
+    async fn open(self: &Arc<Self>, run: &Run, blob: &Blob) -> Result<Source, FetchFailure> {
         let last = PieceIndex(run.first.0 + (run.count.max(1) - 1));
         let range = blob.geometry().range(run.first).start..blob.geometry().range(last).end;
         let whole = range == (0..blob.geometry().size());
         if whole && let Some((_, stream)) = crate::lock(&self.parked).bodies.remove(&run.digest) {
-            return Ok(stream);
+            return Ok(Source { stream, from: None, rest: Bytes::new() });
         }
-        let source = blob.source().ok_or(FetchFailure::Upstream(UpstreamFailure::NoUpstream))?;
-        self.store.metrics.upstream_requests.increment();
-        let answer = timeout(STALL, self.upstream.fetch(&source, &run.digest, range)).await;
-        let body = answer.unwrap_or(Err(UpstreamFailure::Unavailable)).map_err(FetchFailure::Upstream)?;
-        if body.whole && !whole {
-            self.park(run.digest, body);
-            return Err(FetchFailure::NoRanges);
+        let (mut tried, mut word) = (Vec::new(), UpstreamFailure::NoUpstream);
+        while tried.len() < SOURCES_MAX
+            && let Some(from) = blob.source().filter(|source| !tried.contains(source))
+        {
+            self.store.metrics.upstream_requests.increment();
+            let answer = timeout(STALL, self.upstream.fetch(&from, &run.digest, range.clone())).await;
+            match answer.unwrap_or(Err(UpstreamFailure::Unavailable)) {
+                Ok(body) if body.whole && !whole => {
+                    self.park(run.digest, body);
+                    return Err(FetchFailure::NoRanges);
+                }
+                Ok(body) => return Ok(Source { stream: body.stream, from: Some(from), rest: Bytes::new() }),
+                Err(failure) if is_of_source(failure) => {
+                    tracing::debug!(digest = %run.digest, ?from, ?failure, "a source failed; the next one is asked");
+                    blob.pass_over_source(&from);
+                    word = more_hopeful(word, failure);
+                    tried.push(from);
+                }
+                Err(failure) => return Err(FetchFailure::Upstream(failure)),
+            }
         }
-        Ok(body.stream)
+        Err(FetchFailure::Upstream(word))
     }
 
     /// Fills a piece with the next bytes of the body, at the pace of the download limit.
@@ -211,6 +230,27 @@ impl Leases {
                 parked.bodies.remove(&digest);
             }
         });
+    }
+}
+
+/// Whether another source may do better. One that has had enough for now is asked later, since others may be the same
+/// registry.
+fn is_of_source(failure: UpstreamFailure) -> bool {
+    match failure {
+        UpstreamFailure::Denied
+        | UpstreamFailure::NotFound
+        | UpstreamFailure::Unavailable
+        | UpstreamFailure::NoUpstream => true,
+        UpstreamFailure::RateLimited { .. } | UpstreamFailure::WrongContent => false,
+    }
+}
+
+/// Of what two sources say, that which may change soonest: the home goes by it.
+fn more_hopeful(one: UpstreamFailure, other: UpstreamFailure) -> UpstreamFailure {
+    match (one, other) {
+        (UpstreamFailure::NotFound | UpstreamFailure::NoUpstream, other)
+        | (UpstreamFailure::Denied, other @ UpstreamFailure::Unavailable) => other,
+        (one, _) => one,
     }
 }
 

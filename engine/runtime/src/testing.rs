@@ -81,9 +81,13 @@ impl Upstream for NoUpstream {
 }
 
 pub(crate) fn source() -> UpstreamSource {
+    source_of("library/thing")
+}
+
+pub(crate) fn source_of(repository: &str) -> UpstreamSource {
     UpstreamSource {
         registry: "registry.test".to_owned(),
-        repository: "library/thing".to_owned(),
+        repository: repository.to_owned(),
         kind: ContentKind::Blob,
         media_type: String::new(),
     }

@@ -28,7 +28,7 @@ use crate::{
     pool::Pool,
     spool::{Spool, interest::Reading},
     tasks::Tasks,
-    testing::{content, on_disk, piece_of, sha256, source},
+    testing::{content, on_disk, piece_of, sha256, source, source_of},
     upstream::{Upstream, UpstreamBody, UpstreamSource},
 };
 
@@ -51,6 +51,7 @@ struct Registry {
     blob: Vec<u8>,
     manners: Mutex<VecDeque<Manner>>,
     asked: Mutex<Vec<Range<u64>>>,
+    repositories: Mutex<Vec<String>>,
 }
 
 #[async_trait]
@@ -61,12 +62,13 @@ impl Upstream for Registry {
 
     async fn fetch(
         &self,
-        _source: &UpstreamSource,
+        source: &UpstreamSource,
         _digest: &Digest,
         range: Range<u64>,
     ) -> Result<UpstreamBody, UpstreamFailure> {
         let manner = crate::lock(&self.manners).pop_front().expect("a request that the test foresees");
         crate::lock(&self.asked).push(range.clone());
+        crate::lock(&self.repositories).push(source.repository.clone());
         let index = |offset| usize::try_from(offset).expect("a small blob");
         let asked = &self.blob[index(range.start)..index(range.end)];
         let (bytes, stalls) = match manner {
@@ -108,7 +110,7 @@ impl Bench {
         let pool = Pool::new(tasks.tracker().clone());
         let (sender, inputs) = mpsc::channel(100);
         let manners = Mutex::new(manners.iter().copied().collect());
-        let registry = Arc::new(Registry { blob, manners, asked: Mutex::default() });
+        let registry = Arc::new(Registry { blob, manners, asked: Mutex::default(), repositories: Mutex::default() });
         let store = Arc::new(Store { spool, pool, memory: Arc::default(), metrics, inputs: sender });
         let limiter = Arc::new(Limiter::new(None));
         let leases = Leases::new(store, registry.clone(), identity.clone(), limiter, tasks);
@@ -118,6 +120,17 @@ impl Bench {
     fn fetch(&self, first: u32, count: u32) {
         let digest = *self.reading.blob().digest();
         self.leases.fetch(Run { lease: LEASE, digest, first: PieceIndex(first), count });
+    }
+
+    /// Another reader, whose repository is this one.
+    fn read_from(&self, repository: &str) -> Reading {
+        let (spool, blob) = (&self.leases.store.spool, &self.registry.blob);
+        spool.read(sha256(blob), blob.len() as u64, Some(source_of(repository))).expect("it can be read")
+    }
+
+    /// The repositories that were asked since the last call.
+    fn repositories(&self) -> Vec<String> {
+        std::mem::take(&mut *crate::lock(&self.registry.repositories))
     }
 
     /// Pieces that arrive until the lease ends, and how it ends.
@@ -235,4 +248,74 @@ async fn a_cut_behind_the_position_aborts_and_counts_what_was_wasted() {
     bench.leases.cut(LEASE, PieceIndex(0));
     assert_eq!(bench.outcome().await, (vec![], Ok(())));
     assert_eq!(bench.counter("duplicate_received_bytes"), all - PIECE);
+}
+
+const FIRST: &str = "library/thing";
+
+#[tokio::test]
+async fn the_source_of_a_later_reader_does_not_replace_that_of_the_first() {
+    let mut bench = Bench::new(600_000, &[Manner::Good]);
+    let _later = bench.read_from("team/secret");
+    bench.fetch(0, 3);
+    assert_eq!(bench.outcome().await, (vec![0, 1, 2], Ok(())));
+    assert_eq!(bench.repositories(), [FIRST]);
+}
+
+#[tokio::test]
+async fn a_source_that_fails_makes_way_for_the_next_and_nobody_is_told() {
+    use UpstreamFailure::{Denied, NoUpstream, NotFound, Unavailable};
+    for failure in [Denied, NotFound, Unavailable, NoUpstream] {
+        let mut bench = Bench::new(600_000, &[Manner::Fail(failure), Manner::Good, Manner::Good]);
+        let _later = bench.read_from("team/app");
+        bench.fetch(0, 2);
+        assert_eq!(bench.outcome().await, (vec![0, 1], Ok(())), "{failure:?}");
+        bench.fetch(2, 1);
+        assert_eq!(bench.outcome().await, (vec![2], Ok(())));
+        assert_eq!(bench.repositories(), [FIRST, "team/app", "team/app"], "it stays in use");
+        assert_eq!(bench.counter("upstream_failures"), 0);
+    }
+}
+
+#[tokio::test]
+async fn a_source_whose_body_breaks_off_makes_way_for_the_next() {
+    let mut bench = Bench::new(1_000_000, &[Manner::Short(300_000), Manner::Good]);
+    let _later = bench.read_from("team/app");
+    bench.fetch(0, 4);
+    assert_eq!(bench.outcome().await, (vec![0], UNAVAILABLE));
+    bench.fetch(1, 3);
+    assert_eq!(bench.outcome().await, (vec![1, 2, 3], Ok(())));
+    assert_eq!(bench.repositories(), [FIRST, "team/app"]);
+}
+
+#[tokio::test]
+async fn where_all_sources_fail_the_most_hopeful_word_is_passed_on() {
+    let words = [UpstreamFailure::NotFound, UpstreamFailure::Unavailable, UpstreamFailure::Denied];
+    let mut bench = Bench::new(1000, &words.map(Manner::Fail));
+    let _later = [bench.read_from("team/app"), bench.read_from("team/secret")];
+    bench.fetch(0, 1);
+    assert_eq!(bench.outcome().await, (vec![], UNAVAILABLE));
+    assert_eq!(bench.repositories(), [FIRST, "team/app", "team/secret"], "each is asked once");
+}
+
+#[tokio::test]
+async fn an_upstream_that_asks_for_less_is_not_passed_over() {
+    let limited = UpstreamFailure::RateLimited { retry_after_s: 9 };
+    let mut bench = Bench::new(1000, &[Manner::Fail(limited), Manner::Good]);
+    let _later = bench.read_from("team/app");
+    bench.fetch(0, 1);
+    assert_eq!(bench.outcome().await, (vec![], Err(FetchFailure::Upstream(limited))));
+    bench.fetch(0, 1);
+    assert_eq!(bench.outcome().await, (vec![0], Ok(())));
+    assert_eq!(bench.repositories(), [FIRST, FIRST]);
+}
+
+#[tokio::test]
+async fn the_source_of_a_reader_that_left_is_not_asked_while_there_are_others() {
+    let mut bench = Bench::new(1000, &[Manner::Good]);
+    let later = bench.read_from("team/app");
+    let first = std::mem::replace(&mut bench.reading, later);
+    drop(first);
+    bench.fetch(0, 1);
+    assert_eq!(bench.outcome().await, (vec![0], Ok(())));
+    assert_eq!(bench.repositories(), ["team/app"]);
 }

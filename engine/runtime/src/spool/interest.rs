@@ -14,7 +14,10 @@ use shoal_core::event::Input;
 use shoal_wire::{control::UpstreamFailure, geometry::PieceIndex};
 use tokio::sync::{Notify, oneshot};
 
-use super::blob::{Blob, Phase, State};
+use super::{
+    blob::{Blob, Phase, State},
+    sources::Sources,
+};
 use crate::{clock, engine::BlobError, metrics::Metrics, upstream::UpstreamSource};
 
 /// Pieces that one reader demands at once: the one under its cursor, and the next.
@@ -79,7 +82,7 @@ pub(super) struct Interest {
     waiters: Vec<(PieceIndex, oneshot::Sender<()>)>,
     /// For each reader of a part: pieces from its cursor to the end of its part.
     demands: BTreeMap<u64, Range<u32>>,
-    source: Option<UpstreamSource>,
+    sources: Sources,
     told: Told,
     told_demand: Vec<PieceIndex>,
     corrupt_untold: bool,
@@ -104,6 +107,7 @@ impl Interest {
         self.epoch += 1;
         self.ended = Some(error.clone());
         self.readers = 0;
+        self.sources.remove_all();
         self.demands.clear();
         self.wake_all();
     }
@@ -127,6 +131,8 @@ pub(crate) struct Reading {
     blob: Arc<Blob>,
     epoch: u64,
     id: u64,
+    /// What it named and is kept of that.
+    source: Option<UpstreamSource>,
 }
 
 impl Reading {
@@ -186,6 +192,9 @@ impl Drop for Reading {
             return;
         }
         state.interest.readers -= 1;
+        if let Some(source) = &self.source {
+            state.interest.sources.remove(source);
+        }
         let demanded = state.interest.demands.remove(&self.id).is_some();
         let last = state.interest.readers == 0;
         if last && state.phase == Phase::Verified {
@@ -199,23 +208,26 @@ impl Drop for Reading {
 }
 
 impl Blob {
-    /// Adds a reader. A source replaces the one that is known.
+    /// Adds a reader. Its source is used where those of readers that are there already fail.
     pub(super) fn attach(self: &Arc<Self>, source: Option<UpstreamSource>) -> Reading {
         let mut state = self.state();
         state.interest.readers += 1;
         state.interest.reader_ids += 1;
-        if source.is_some() {
-            state.interest.source = source;
-        }
+        let source = source.filter(|source| state.interest.sources.add(source));
         let (epoch, id) = (state.interest.epoch, state.interest.reader_ids);
         drop(state);
         self.news.tell(self);
-        Reading { blob: self.clone(), epoch, id }
+        Reading { blob: self.clone(), epoch, id, source }
     }
 
     /// Where this node may fetch the blob.
     pub(crate) fn source(&self) -> Option<UpstreamSource> {
-        self.state().interest.source.clone()
+        self.state().interest.sources.in_use().cloned()
+    }
+
+    /// Has the next source used from now on, if there is one and `failed` is the one in use.
+    pub(crate) fn pass_over_source(&self, failed: &UpstreamSource) {
+        self.state().interest.sources.pass_over(failed);
     }
 
     /// Ends all present readers.
@@ -276,7 +288,7 @@ impl Blob {
 
     fn next_level(&self, state: &mut State) -> Option<Input> {
         let (digest, size) = (*self.digest(), self.geometry().size());
-        let can_lease = state.interest.source.is_some();
+        let can_lease = state.interest.sources.in_use().is_some();
         let (told, input) = match (state.phase, state.interest.told) {
             (Phase::Verified, Told::Wanted { .. }) => (Told::Held, Input::Verified { digest }),
             (Phase::Verified, Told::Nothing) => (Told::Held, Input::Hold { digest, size }),

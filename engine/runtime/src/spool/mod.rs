@@ -3,6 +3,7 @@
 //! - `blob`: the pieces of one blob and who reads it; `prefix`: its digest, computed along the contiguous prefix;
 //! - `check`: blobs of an earlier life, which are not served before they are verified again;
 //! - `interest`: what its readers want, told to the core as levels, so that no order of events can lose one;
+//! - `sources`: where its readers say that it can be fetched;
 //! - `pull`: how long it takes, beside the least time that the links allow;
 //! - this file: the index, and eviction of what was used least recently.
 //!
@@ -13,6 +14,7 @@ mod check;
 pub(crate) mod interest;
 pub(crate) mod prefix;
 mod pull;
+pub(crate) mod sources;
 #[cfg(test)]
 mod tests;
 
