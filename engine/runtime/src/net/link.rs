@@ -121,7 +121,7 @@ fn jittered(pause: Duration) -> Duration {
 }
 
 /// Writes messages in batches until the connection is lost or the link makes room. Returns whether the peer has them all.
-async fn write_messages(peers: &Peers, ends: &mut Ends, mut established: Established) -> bool {
+async fn write_messages(peers: &Arc<Peers>, ends: &mut Ends, mut established: Established) -> bool {
     let line = established.line.clone();
     let mut batch = Vec::with_capacity(BATCH);
     let mut is_forgotten = false;
@@ -131,7 +131,7 @@ async fn write_messages(peers: &Peers, ends: &mut Ends, mut established: Establi
             _ = line.connection.closed() => return false,
             () = line.finished.cancelled(), if !is_forgotten => {
                 // Nothing is queued here from now on, and what is queued goes first.
-                peers.forget(ends.id, ends.serial);
+                peers.hand_over(ends.id, ends.serial, &mut ends.offered);
                 is_forgotten = true;
                 continue;
             }

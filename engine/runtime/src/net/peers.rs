@@ -274,6 +274,20 @@ impl Peers {
         }
     }
 
+    /// Removes a link that its peer ends. A connection that the peer opened meanwhile takes its place.
+    pub(super) fn hand_over(self: &Arc<Self>, id: MemberId, serial: u64, offered: &mut mpsc::Receiver<Established>) {
+        let mut links = crate::lock(&self.links);
+        if links.by_member.get(&id).is_none_or(|link| link.serial != serial) {
+            return;
+        }
+        links.by_member.remove(&id);
+        if let Ok(established) = offered.try_recv()
+            && established.line.connection.close_reason().is_none()
+        {
+            self.start_link(&mut links, id, Some(established));
+        }
+    }
+
     /// Dials `id` once.
     pub(crate) async fn dial(self: &Arc<Self>, id: MemberId) -> Result<Established, DialError> {
         let record = self.table.record(id).ok_or(DialError::Unknown)?;

@@ -6,7 +6,7 @@ use shoal_core::event::{Input, MemberEvent, TransferFailure, TransferId};
 use shoal_wire::{
     control::{ControlMessage, Load},
     digest::Digest,
-    frame::{STREAM_OPENING, encode_reply, encode_request},
+    frame::{STREAM_OPENING, encode_frame, encode_reply, encode_request},
     geometry::{Geometry, PieceIndex},
     ids::{MemberId, PieceHash},
     member::MemberRecord,
@@ -20,7 +20,7 @@ use crate::{
     metrics::Metrics,
     net::{
         endpoint::{self, Quic},
-        peers::establish,
+        peers::{code, establish},
         socket::SharedSocket,
         tls,
         transfer::{download::Request, stream::read_request, upload::Verdict},
@@ -180,6 +180,31 @@ async fn a_malformed_control_frame_closes_the_connection() {
     established.control.write_all(&[0, 0, 0, 3, 0xff, 0xff, 0xff]).await.expect("sent");
     assert!(matches!(connection.closed().await, quinn::ConnectionError::ApplicationClosed(_)));
     assert_eq!(victim.stack.metrics.control_malformed.get(), 1);
+}
+
+#[tokio::test]
+async fn a_link_that_its_peer_ends_is_answered_and_the_next_connection_takes_its_place() {
+    let mut victim = TestNode::start().await;
+    let member = Member::beside(&victim);
+    let id = member.record.id();
+    let first = member.dial(&victim).await;
+    let (ending, _control) = establish(first.clone()).await.expect("established");
+    victim.stack.peers.connection(id).await.expect("the one that is there");
+    let second = member.dial(&victim).await;
+    let (mut staying, mut control) = establish(second.clone()).await.expect("established");
+    let message = ControlMessage::SlotFree { load: Load::default() };
+    let frame = encode_frame(&message).expect("a short message");
+    staying.control.write_all(&frame).await.expect("sent");
+    assert!(matches!(victim.input().await, Input::Control { .. }), "the second one is served too");
+
+    assert!(ending.control.deliver().await);
+    let quinn::ConnectionError::ApplicationClosed(close) = first.closed().await else { panic!("not closed") };
+    assert_eq!(close.error_code, code::IDLE);
+    victim.stack.peers.send(id, message);
+    let mut told = vec![0; frame.len()];
+    control.read_exact(&mut told).await.expect("no other connection is made");
+    assert_eq!(told, frame);
+    assert!(victim.events.inputs.try_recv().is_err(), "nothing is lost");
 }
 
 #[tokio::test]
