@@ -1,6 +1,6 @@
 //! The binary `shoal`.
 
-use std::process::ExitCode;
+use std::{num::NonZeroUsize, process::ExitCode, thread::available_parallelism};
 
 use clap::{Parser, Subcommand};
 
@@ -23,9 +23,28 @@ enum Command {
     Demo(shoal_shim::demo::DemoArgs),
 }
 
+/// What tokio takes the number of its threads from, where a program does not say it.
+const THREADS_VARIABLE: &str = "TOKIO_WORKER_THREADS";
+
+/// Threads of a node for its sockets and timers, on a machine with so many processors. Hashing and the disk have others.
+///
+/// A thread moves some 3 Gbit/s both ways. With a second one, each packet of a slow link is handed from thread to thread,
+/// which costs an eighth of a node's time (docs/benchmarks.md); and who runs containers has other use for the processors.
+fn network_threads(processors: usize) -> usize {
+    (processors / 4).clamp(1, 8)
+}
+
+fn runtime(command: &Command) -> std::io::Result<tokio::runtime::Runtime> {
+    let mut builder = tokio::runtime::Builder::new_multi_thread();
+    if matches!(command, Command::Node(_)) && std::env::var_os(THREADS_VARIABLE).is_none() {
+        builder.worker_threads(network_threads(available_parallelism().map_or(1, NonZeroUsize::get)));
+    }
+    builder.enable_all().build()
+}
+
 fn main() -> ExitCode {
     let cli = Cli::parse();
-    let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
+    let runtime = match runtime(&cli.command) {
         Ok(runtime) => runtime,
         Err(error) => {
             eprintln!("error: the threads of the process do not start: {error}");
@@ -44,4 +63,15 @@ fn main() -> ExitCode {
             }),
         }
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_node_takes_a_quarter_of_the_processors_for_its_sockets_and_at_most_eight() {
+        let threads = [1, 2, 7, 8, 16, 32, 256].map(network_threads);
+        assert_eq!(threads, [1, 1, 1, 2, 4, 8, 8]);
+    }
 }
