@@ -28,8 +28,9 @@ const THREADS_VARIABLE: &str = "TOKIO_WORKER_THREADS";
 
 /// Threads of a node for its sockets and timers, on a machine with so many processors. Hashing and the disk have others.
 ///
-/// A thread moves some 3 Gbit/s both ways. With a second one, each packet of a slow link is handed from thread to thread,
-/// which costs an eighth of a node's time (docs/benchmarks.md); and who runs containers has other use for the processors.
+/// One brings as much over loopback as two on two processors (5 Gbit/s, docs/benchmarks.md). With two, each packet of a slow
+/// link is handed from thread to thread, which costs an eighth of a node's time; and who runs containers has other use for
+/// the processors.
 fn network_threads(processors: usize) -> usize {
     (processors / 4).clamp(1, 8)
 }
