@@ -24,6 +24,7 @@ use crate::{
             store::Store,
             upload::{UploadState, Uploads},
         },
+        uplink::Uplink,
     },
     pool::Pool,
     spool::Spool,
@@ -87,7 +88,8 @@ impl Stack {
         let listen = |source| StartError::Listen { address: config.listen, source };
         let Bound { socket, gossip, closed } = SharedSocket::bind(config.listen, metrics.clone()).map_err(listen)?;
         let table = Arc::new(PeerTable::new(own_record(config, &identity, socket.address())?));
-        let quic = endpoint::open(&identity, &table, &metrics, socket.clone())?;
+        let uplink = Arc::<Uplink>::default();
+        let quic = endpoint::open(&identity, &table, &metrics, socket.clone(), &uplink)?;
         let (inputs, received) = mpsc::channel(INPUTS_MAX);
         let uploads = Arc::new(Uploads {
             spool: spool.clone(),
@@ -97,6 +99,7 @@ impl Stack {
             limiter: Limiter::new(config.upload_bytes_per_s),
             metrics: metrics.clone(),
             inputs: inputs.clone(),
+            uplink,
             state: UploadState::default(),
         });
         let peers = Peers::start(quic, table.clone(), metrics.clone(), inputs.clone(), uploads.clone(), tasks.clone());

@@ -5,12 +5,12 @@ use std::{sync::Arc, time::Duration};
 use quinn::{
     AckFrequencyConfig, ClientConfig, Endpoint, EndpointConfig, IdleTimeout, MtuDiscoveryConfig, ServerConfig,
     TokioRuntime, TransportConfig, VarInt,
-    congestion::CubicConfig,
     crypto::rustls::{QuicClientConfig, QuicServerConfig},
 };
 
 use crate::{
-    engine::StartError, identity::Identity, metrics::Metrics, net::socket::SharedSocket, net::tls, table::PeerTable,
+    engine::StartError, identity::Identity, metrics::Metrics, net::socket::SharedSocket, net::tls, net::uplink::Uplink,
+    table::PeerTable,
 };
 
 /// Largest UDP payload of a QUIC packet, in bytes, where the path carries it. quinn sends 10 segments at once, and
@@ -62,12 +62,13 @@ pub(crate) fn open(
     table: &Arc<PeerTable>,
     metrics: &Arc<Metrics>,
     socket: Arc<SharedSocket>,
+    uplink: &Arc<Uplink>,
 ) -> Result<Quic, StartError> {
     let other = |error: &dyn std::fmt::Display| StartError::Other(format!("cannot set up QUIC: {error}"));
     let (client, server) = tls::configs(identity, table, metrics)?;
     let client = QuicClientConfig::try_from(client).map_err(|error| other(&error))?;
     let server = QuicServerConfig::try_from(server).map_err(|error| other(&error))?;
-    let transport = Arc::new(transport());
+    let transport = Arc::new(transport(uplink));
     let mut client = ClientConfig::new(Arc::new(client));
     client.transport_config(transport.clone());
     let mut server = ServerConfig::with_crypto(Arc::new(server));
@@ -80,7 +81,7 @@ pub(crate) fn open(
     Ok(Quic { endpoint, client })
 }
 
-fn transport() -> TransportConfig {
+fn transport(uplink: &Arc<Uplink>) -> TransportConfig {
     let mut mtu = MtuDiscoveryConfig::default();
     mtu.upper_bound(MTU_MAX);
     let mut acknowledgements = AckFrequencyConfig::default();
@@ -100,6 +101,6 @@ fn transport() -> TransportConfig {
         .max_idle_timeout(Some(IdleTimeout::try_from(IDLE_TIMEOUT).expect("10 s fit into a QUIC variable integer")))
         .keep_alive_interval(Some(KEEP_ALIVE))
         // quinn's BBR halves throughput and loses up to half of the packets behind a shaper.
-        .congestion_controller_factory(Arc::new(CubicConfig::default()));
+        .congestion_controller_factory(uplink.clone());
     transport
 }

@@ -2,7 +2,8 @@
 //!
 //! - `seal`: encryption of gossip datagrams with the cluster's secret;
 //! - `socket`: the port, which takes gossip out of what quinn receives;
-//! - `tls`: who is accepted as a peer; `endpoint`: QUIC's parameters;
+//! - `tls`: who is accepted as a peer; `endpoint`: QUIC's parameters; `uplink`: how much all connections may
+//!   have on their way;
 //! - `peers`: connections and control streams; `links`: which there are; `link`: the task behind each;
 //! - `transfer`: pieces.
 
@@ -14,6 +15,7 @@ pub(crate) mod seal;
 pub(crate) mod socket;
 pub(crate) mod tls;
 pub(crate) mod transfer;
+pub(crate) mod uplink;
 
 #[cfg(test)]
 mod tests;

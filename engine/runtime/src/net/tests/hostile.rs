@@ -49,7 +49,7 @@ impl Member {
         let table = Arc::new(PeerTable::new(record.clone()));
         table.apply(&MemberEvent::Up(victim.stack.table.own().clone().into()));
         victim.stack.table.apply(&MemberEvent::Up(record.clone().into()));
-        let quic = endpoint::open(&identity, &table, &metrics, bound.socket).expect("an endpoint");
+        let quic = endpoint::open(&identity, &table, &metrics, bound.socket, &Arc::default()).expect("an endpoint");
         Self { identity, record, quic, _directory: directory }
     }
 

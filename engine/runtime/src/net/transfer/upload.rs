@@ -33,7 +33,7 @@ use crate::{
     limit::Limiter,
     memory::{CHUNK_BYTES, PieceMemory},
     metrics::Metrics,
-    net::peers::code,
+    net::{peers::code, uplink::Uplink},
     pool::Pool,
     spool::{Spool, blob::Blob},
 };
@@ -62,6 +62,7 @@ pub(crate) struct Uploads {
     pub(crate) limiter: Limiter,
     pub(crate) metrics: Arc<Metrics>,
     pub(crate) inputs: mpsc::Sender<Input>,
+    pub(crate) uplink: Arc<Uplink>,
     pub(crate) state: UploadState,
 }
 
@@ -159,6 +160,7 @@ impl Uploads {
 
     async fn serve(&self, to: MemberId, mut sending: Sending, request: PieceRequest) {
         let _active = self.metrics.uploads_active.hold();
+        let _receiver = self.uplink.send_to(to);
         match self.send_piece(&mut sending, request).await {
             // The slot is free when the piece has arrived. Were it free when the piece is written, which takes no time,
             // any number of pieces would share the link, and all of them arrive late.

@@ -1,0 +1,282 @@
+//! How much all connections of this node may have on their way.
+//!
+//! A node sends pieces to several peers at once, each over a connection of its own, and each connection's congestion control looks for
+//! its own limit: it fills the queues on its way until one of them overflows. Eight connections do that eight times over. What is
+//! dropped at the receiver's end has then passed this node's link for nothing, and that link is what a swarm is short of: with 32
+//! nodes behind shapers 4 to 6 % of all that they sent was lost after it (docs/benchmarks.md).
+//!
+//! So beside its own congestion window (Cubic, RFC 9438) each connection has a share of one that all have together: what this node's
+//! link carries in [`QUEUE_TIME`], by the most that it has carried of late, divided among the peers that are being sent pieces. Where
+//! nothing has been lost of late there is no such limit.
+
+use std::{
+    any::Any,
+    collections::HashMap,
+    sync::{
+        Arc, Mutex,
+        atomic::{AtomicU64, Ordering::Relaxed},
+    },
+    time::{Duration, Instant},
+};
+
+use quinn::congestion::{Controller, ControllerFactory, Cubic, CubicConfig};
+use quinn_proto::RttEstimator;
+use shoal_wire::ids::MemberId;
+
+/// All connections together may have so much on its way as the link carries in this time, beyond what the way itself holds. Above
+/// 100 ms the queues of slow links overflow, at 40 ms and less the links idle while acknowledgements are awaited.
+const QUEUE_TIME: Duration = Duration::from_millis(80);
+/// Time over which a rate is measured.
+const WINDOW: Duration = Duration::from_millis(500);
+/// The greatest rate of this time counts, and of the time before it.
+const EPOCH: Duration = Duration::from_secs(15);
+/// Losses count for so long.
+const LOSS_MEMORY: Duration = Duration::from_secs(30);
+
+/// What all connections of a node share.
+#[derive(Default)]
+pub(crate) struct Uplink {
+    meter: Mutex<Meter>,
+    /// Pieces that are being sent to each, no more in all than there are upload slots.
+    receivers: Mutex<HashMap<MemberId, u32>>,
+    /// Bytes per second that the link has carried at most, of late; nothing is limited while this is 0.
+    rate: AtomicU64,
+    /// Peers that are being sent pieces.
+    sending: AtomicU64,
+}
+
+/// Keeps a peer counted among those that are being sent pieces.
+pub(crate) struct Receiver {
+    uplink: Arc<Uplink>,
+    member: MemberId,
+}
+
+impl Uplink {
+    /// Counts a peer among those that are being sent pieces.
+    pub(crate) fn send_to(self: &Arc<Self>, member: MemberId) -> Receiver {
+        let mut receivers = crate::lock(&self.receivers);
+        *receivers.entry(member).or_default() += 1;
+        self.sending.store(receivers.len() as u64, Relaxed);
+        Receiver { uplink: self.clone(), member }
+    }
+
+    /// Bytes that one connection may have on its way, which takes at least `round_trip`.
+    fn share(&self, round_trip: Duration) -> u64 {
+        let rate = self.rate.load(Relaxed);
+        if rate == 0 {
+            return u64::MAX;
+        }
+        let sending = u32::try_from(self.sending.load(Relaxed)).unwrap_or(u32::MAX).max(1);
+        let time = QUEUE_TIME / sending + round_trip;
+        u64::try_from(u128::from(rate) * time.as_micros() / 1_000_000).unwrap_or(u64::MAX)
+    }
+
+    fn note_acknowledged(&self, now: Instant, bytes: u64) {
+        let mut meter = crate::lock(&self.meter);
+        meter.count(now, bytes);
+        self.rate.store(meter.limit(now), Relaxed);
+    }
+
+    fn note_loss(&self, now: Instant) {
+        crate::lock(&self.meter).lost_at = Some(now);
+    }
+}
+
+impl Drop for Receiver {
+    fn drop(&mut self) {
+        let mut receivers = crate::lock(&self.uplink.receivers);
+        if let Some(count) = receivers.get_mut(&self.member) {
+            *count -= 1;
+            if *count == 0 {
+                receivers.remove(&self.member);
+            }
+        }
+        self.uplink.sending.store(receivers.len() as u64, Relaxed);
+    }
+}
+
+/// The most that was acknowledged in a second, of late.
+#[derive(Default)]
+struct Meter {
+    window_start: Option<Instant>,
+    window_bytes: u64,
+    epoch_start: Option<Instant>,
+    most: u64,
+    most_before: u64,
+    lost_at: Option<Instant>,
+}
+
+impl Meter {
+    fn count(&mut self, now: Instant, bytes: u64) {
+        let elapsed = now.saturating_duration_since(*self.window_start.get_or_insert(now));
+        self.window_bytes += bytes;
+        if elapsed < WINDOW {
+            return;
+        }
+        let rate = self.window_bytes as f64 / elapsed.as_secs_f64();
+        (self.window_start, self.window_bytes) = (Some(now), 0);
+        if now.saturating_duration_since(*self.epoch_start.get_or_insert(now)) >= EPOCH {
+            (self.epoch_start, self.most_before, self.most) = (Some(now), self.most, 0);
+        }
+        self.most = self.most.max(rate as u64);
+    }
+
+    /// The rate that limits, in bytes per second; 0 where none does.
+    fn limit(&self, now: Instant) -> u64 {
+        let is_lossy = self.lost_at.is_some_and(|at| now.saturating_duration_since(at) < LOSS_MEMORY);
+        if is_lossy { self.most.max(self.most_before) } else { 0 }
+    }
+}
+
+impl ControllerFactory for Uplink {
+    fn build(self: Arc<Self>, now: Instant, mtu: u16) -> Box<dyn Controller> {
+        let cubic = Cubic::new(Arc::new(CubicConfig::default()), now, mtu);
+        Box::new(Share { uplink: self, cubic, acknowledged: 0, round_trip: Duration::ZERO })
+    }
+}
+
+/// One connection's congestion control: Cubic, below its share of the node's window.
+#[derive(Clone)]
+struct Share {
+    uplink: Arc<Uplink>,
+    cubic: Cubic,
+    /// Bytes since the last batch of acknowledgements ended.
+    acknowledged: u64,
+    /// The shortest that was seen.
+    round_trip: Duration,
+}
+
+impl Share {
+    /// What the share is at most; never less than a connection may send at its start.
+    fn limit(&self) -> u64 {
+        self.uplink.share(self.round_trip).max(self.cubic.initial_window())
+    }
+}
+
+impl Controller for Share {
+    fn on_sent(&mut self, now: Instant, bytes: u64, last_packet_number: u64) {
+        self.cubic.on_sent(now, bytes, last_packet_number);
+    }
+
+    fn on_ack(&mut self, now: Instant, sent: Instant, bytes: u64, app_limited: bool, rtt: &RttEstimator) {
+        self.acknowledged += bytes;
+        self.round_trip = rtt.min();
+        // A window that is not used does not grow (RFC 9438, section 5.8).
+        let is_unused = app_limited || self.limit() < self.cubic.window();
+        self.cubic.on_ack(now, sent, bytes, is_unused, rtt);
+    }
+
+    fn on_end_acks(&mut self, now: Instant, in_flight: u64, app_limited: bool, largest_packet_num_acked: Option<u64>) {
+        self.uplink.note_acknowledged(now, std::mem::take(&mut self.acknowledged));
+        self.cubic.on_end_acks(now, in_flight, app_limited, largest_packet_num_acked);
+    }
+
+    fn on_congestion_event(&mut self, now: Instant, sent: Instant, is_persistent_congestion: bool, lost_bytes: u64) {
+        self.uplink.note_loss(now);
+        self.cubic.on_congestion_event(now, sent, is_persistent_congestion, lost_bytes);
+    }
+
+    fn on_mtu_update(&mut self, new_mtu: u16) {
+        self.cubic.on_mtu_update(new_mtu);
+    }
+
+    fn window(&self) -> u64 {
+        self.cubic.window().min(self.limit())
+    }
+
+    fn clone_box(&self) -> Box<dyn Controller> {
+        Box::new(self.clone())
+    }
+
+    fn initial_window(&self) -> u64 {
+        self.cubic.initial_window()
+    }
+
+    fn into_any(self: Box<Self>) -> Box<dyn Any> {
+        self
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const RATE: u64 = 1_000_000;
+
+    /// Has carried `RATE` for a second that ends at `start + 1 s`; `is_lossy` says whether some of it was lost.
+    fn used(start: Instant, is_lossy: bool) -> Arc<Uplink> {
+        let uplink = Arc::<Uplink>::default();
+        if is_lossy {
+            uplink.note_loss(start);
+        }
+        for slice in 0..=10 {
+            uplink.note_acknowledged(start + Duration::from_millis(100) * slice, RATE / 10);
+        }
+        uplink
+    }
+
+    fn member(index: u8) -> MemberId {
+        MemberId([index; 16])
+    }
+
+    fn carried_in(time: Duration) -> std::ops::RangeInclusive<u64> {
+        let bytes = (RATE as f64 * time.as_secs_f64()) as u64;
+        bytes * 4 / 5..=bytes * 5 / 4
+    }
+
+    #[test]
+    fn without_losses_nothing_is_limited() {
+        let start = Instant::now();
+        assert_eq!(used(start, false).share(Duration::ZERO), u64::MAX);
+        let uplink = used(start, true);
+        assert_ne!(uplink.share(Duration::ZERO), u64::MAX);
+        uplink.note_acknowledged(start + LOSS_MEMORY, 1);
+        assert_eq!(uplink.share(Duration::ZERO), u64::MAX, "once the last loss is long ago");
+    }
+
+    #[test]
+    fn those_that_are_sent_pieces_share_one_window() {
+        let uplink = used(Instant::now(), true);
+        let share = |uplink: &Arc<Uplink>| uplink.share(Duration::ZERO);
+        assert!(carried_in(QUEUE_TIME).contains(&share(&uplink)), "nobody: all of it");
+        let held: Vec<_> = [1, 2, 3, 4, 4, 4].map(|index| uplink.send_to(member(index))).into();
+        assert!(carried_in(QUEUE_TIME / 4).contains(&share(&uplink)), "four, one of which gets three pieces");
+        drop(held);
+        assert!(carried_in(QUEUE_TIME).contains(&share(&uplink)));
+        assert!(crate::lock(&uplink.receivers).is_empty());
+    }
+
+    #[test]
+    fn what_the_way_itself_holds_comes_on_top() {
+        let uplink = used(Instant::now(), true);
+        let _receivers = [1, 2, 3, 4].map(|index| uplink.send_to(member(index)));
+        let far = Duration::from_millis(300);
+        assert!(carried_in(QUEUE_TIME / 4 + far).contains(&uplink.share(far)));
+    }
+
+    #[test]
+    fn the_best_rate_counts_for_a_while() {
+        let start = Instant::now();
+        let uplink = used(start, true);
+        let slow = |from: u32, to: u32| {
+            for slice in from..to {
+                let now = start + Duration::from_secs(1) + WINDOW * slice;
+                uplink.note_loss(now);
+                uplink.note_acknowledged(now, RATE / 20);
+            }
+            uplink.share(Duration::ZERO)
+        };
+        assert!(carried_in(QUEUE_TIME).contains(&slow(1, 29)), "half an epoch later");
+        assert!(carried_in(QUEUE_TIME / 10).contains(&slow(29, 62)), "two epochs later");
+    }
+
+    #[test]
+    fn a_connection_has_at_least_what_it_may_send_at_its_start() {
+        let start = Instant::now();
+        let uplink = used(start, true);
+        let _receivers: Vec<_> = (0..100).map(|index| uplink.send_to(member(index))).collect();
+        let controller = uplink.clone().build(start, 1200);
+        assert!(uplink.share(Duration::ZERO) < controller.initial_window());
+        assert_eq!(controller.window(), controller.initial_window());
+    }
+}
