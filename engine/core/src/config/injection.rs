@@ -40,9 +40,10 @@ pub struct InjectionConfig {
     pub collect_unsettled: Duration,
     /// The same at a node that was told whom to join and has met nobody yet.
     pub collect_joining: Duration,
-    /// A lease that its holder does not mention for this long after it was given is lost.
+    /// A lease that its holder does not mention for this long after it was given is lost; for as long as a piece may take
+    /// where that is longer.
     pub lease_lost_after: Duration,
-    /// A lease whose holder is not heard of for this long is taken back.
+    /// A lease whose holder is not heard of for this long is taken back; for as long as a piece may take where that is longer.
     pub lease_silence: Duration,
     /// A lease without a new piece is taken back after eight times what a piece takes, but not before this.
     pub lease_stalled_min: Duration,

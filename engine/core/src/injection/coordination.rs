@@ -22,6 +22,9 @@ use crate::{config::InjectionConfig, time::Time};
 /// How often the patience with a lease doubles at most.
 const TAKEN_BACK_MAX: u32 = 3;
 
+/// Longest that the messages of a holder on a slow link may take.
+const MESSAGES_MAX: Duration = Duration::from_secs(10);
+
 type Participants = BTreeMap<MemberId, Participant>;
 
 /// Leases of one blob and what decides about the next one.
@@ -129,9 +132,8 @@ impl Coordination {
     pub(super) fn hear(&mut self, context: &Context<'_>, from: MemberId, announcement: &Announcement) {
         let now = context.now;
         let known = |id: &LeaseId| announcement.leases.iter().any(|span| span.lease == *id);
-        self.leases.retain(|id, lease| {
-            lease.holder != from || known(id) || now.since(lease.granted_at) < context.config.lease_lost_after
-        });
+        let lost_after = self.patience_with_messages(context.config.lease_lost_after);
+        self.leases.retain(|id, lease| lease.holder != from || known(id) || now.since(lease.granted_at) < lost_after);
         for lease in self.leases.values_mut().filter(|lease| lease.holder == from) {
             lease.heard_at = now;
         }
@@ -255,11 +257,12 @@ impl Coordination {
     pub(super) fn expire(&mut self, context: &mut Context<'_>, participants: &mut Participants) {
         let now = context.now;
         let stalled_after = self.stalled_after(context.config, participants);
+        let silent_after = self.patience_with_messages(context.config.lease_silence);
         let expired: Vec<_> = self
             .leases
             .iter()
             .filter(|(_, lease)| {
-                now.since(lease.heard_at) > context.config.lease_silence || now.since(lease.advanced_at) > stalled_after
+                now.since(lease.heard_at) > silent_after || now.since(lease.advanced_at) > stalled_after
             })
             .map(|(&id, lease)| (id, lease.holder, lease.next))
             .collect();
@@ -290,6 +293,12 @@ impl Coordination {
         let saturated = self.at_work(now) >= self.concurrency.limit();
         self.concurrency.tick(now, saturated, self.geometry.piece_bytes());
         self.late_after = self.piece_time(participants).map(|time| (time * 4).max(context.config.late_min));
+    }
+
+    /// How long to wait for a word of a holder: where pieces take long, messages wait behind them, and are lost and sent again
+    /// as they are. A lease taken back too early is a second copy of its pieces.
+    fn patience_with_messages(&self, least: Duration) -> Duration {
+        least.max(self.late_after.unwrap_or_default().min(MESSAGES_MAX))
     }
 
     /// A lease without a piece for this long stands still: many times what a piece takes at the median rate.

@@ -373,6 +373,55 @@ fn an_upstream_that_stands_still_is_not_asked_for_every_piece_at_once() {
     assert!(open.len() <= most, "{} leases", open.len());
 }
 
+/// A holder of several leases brings one piece of each in `piece_ms`, and is not heard of any more, or announces itself without
+/// its leases. Milliseconds after which they are taken from it.
+fn taken_back_after(piece_ms: u64, is_heard: bool) -> u64 {
+    let (mut injection, mut outbox) = bench();
+    let wanting =
+        |have: u32| Announcement { size: 100 << 20, have: first_pieces(400, have), ..announcement(digest(1)) };
+    announce_as(&mut injection, &mut outbox, 0, member(1), &wanting(0));
+    let (opening, ..) = leases(&mut outbox)[0];
+    let time = |at_ms: u64| Time::from_micros(at_ms * 1000);
+    injection.handle_progress(time(50), &mut outbox, member(1), &digest(1), opening, PieceIndex(1));
+    let held = leases(&mut outbox);
+    for (lease, first, _) in &held {
+        let brought = PieceIndex(first + 1);
+        injection.handle_progress(time(50 + piece_ms), &mut outbox, member(1), &digest(1), *lease, brought);
+    }
+    let is_taken = |(_, message): &(MemberId, ControlMessage)| match message {
+        ControlMessage::LeaseCut { lease, .. } => held.iter().any(|(own, ..)| own == lease),
+        ControlMessage::Lease { first, .. } => held.iter().any(|(_, start, _)| start + 1 == first.0),
+        _ => false,
+    };
+    injection.handle_timeout(time(50 + piece_ms), &mut outbox);
+    sent(&mut outbox);
+    let mut checks = (1..400).map(|round| round * 50);
+    let taken = checks.find(|after_ms| {
+        let at_ms = 50 + piece_ms + after_ms;
+        if is_heard {
+            announce_as(&mut injection, &mut outbox, at_ms, member(1), &wanting(1));
+        }
+        injection.handle_timeout(time(at_ms), &mut outbox);
+        sent(&mut outbox).iter().any(is_taken)
+    });
+    taken.expect("they are taken back in the end")
+}
+
+#[test]
+fn where_pieces_take_long_messages_may_take_long() {
+    let config = InjectionConfig::default();
+    let is_about = |after_ms: u64, time: Duration| {
+        (time..time + Duration::from_secs(1)).contains(&Duration::from_millis(after_ms))
+    };
+    for piece_ms in [100, 1500] {
+        let piece = Duration::from_millis(piece_ms);
+        let silent = taken_back_after(piece_ms, false);
+        assert!(is_about(silent, config.lease_silence.max(piece * 4)), "silent for {silent} ms, pieces of {piece_ms}");
+        let lost = taken_back_after(piece_ms, true) + piece_ms;
+        assert!(is_about(lost, config.lease_lost_after.max(piece * 4)), "lost after {lost} ms, pieces of {piece_ms}");
+    }
+}
+
 #[test]
 fn two_that_complain_about_each_other_are_asked_once_in_a_while() {
     let (mut injection, mut outbox) = bench();
