@@ -113,12 +113,12 @@ impl Meter {
         if elapsed < WINDOW {
             return;
         }
-        let rate = self.window_bytes as f64 / elapsed.as_secs_f64();
+        let rate = u128::from(self.window_bytes) * 1_000_000 / elapsed.as_micros().max(1);
         (self.window_start, self.window_bytes) = (Some(now), 0);
         if now.saturating_duration_since(*self.epoch_start.get_or_insert(now)) >= EPOCH {
             (self.epoch_start, self.most_before, self.most) = (Some(now), self.most, 0);
         }
-        self.most = self.most.max(rate as u64);
+        self.most = self.most.max(u64::try_from(rate).unwrap_or(u64::MAX));
     }
 
     /// The rate that limits, in bytes per second; 0 where none does.
@@ -220,7 +220,7 @@ mod tests {
     }
 
     fn carried_in(time: Duration) -> std::ops::RangeInclusive<u64> {
-        let bytes = (RATE as f64 * time.as_secs_f64()) as u64;
+        let bytes = RATE * u64::try_from(time.as_millis()).expect("short") / 1000;
         bytes * 4 / 5..=bytes * 5 / 4
     }
 
