@@ -215,6 +215,10 @@ mod tests {
         uplink
     }
 
+    fn start() -> Instant {
+        crate::clock::now().into_std()
+    }
+
     fn member(index: u8) -> MemberId {
         MemberId([index; 16])
     }
@@ -226,7 +230,7 @@ mod tests {
 
     #[test]
     fn without_losses_nothing_is_limited() {
-        let start = Instant::now();
+        let start = start();
         assert_eq!(used(start, false).share(Duration::ZERO), u64::MAX);
         let uplink = used(start, true);
         assert_ne!(uplink.share(Duration::ZERO), u64::MAX);
@@ -236,7 +240,7 @@ mod tests {
 
     #[test]
     fn those_that_are_sent_pieces_share_one_window() {
-        let uplink = used(Instant::now(), true);
+        let uplink = used(start(), true);
         let share = |uplink: &Arc<Uplink>| uplink.share(Duration::ZERO);
         assert!(carried_in(QUEUE_TIME).contains(&share(&uplink)), "nobody: all of it");
         let held: Vec<_> = [1, 2, 3, 4, 4, 4].map(|index| uplink.send_to(member(index))).into();
@@ -248,7 +252,7 @@ mod tests {
 
     #[test]
     fn what_the_way_itself_holds_comes_on_top() {
-        let uplink = used(Instant::now(), true);
+        let uplink = used(start(), true);
         let _receivers = [1, 2, 3, 4].map(|index| uplink.send_to(member(index)));
         let far = Duration::from_millis(300);
         assert!(carried_in(QUEUE_TIME / 4 + far).contains(&uplink.share(far)));
@@ -256,7 +260,7 @@ mod tests {
 
     #[test]
     fn the_best_rate_counts_for_a_while() {
-        let start = Instant::now();
+        let start = start();
         let uplink = used(start, true);
         let slow = |from: u32, to: u32| {
             for slice in from..to {
@@ -272,7 +276,7 @@ mod tests {
 
     #[test]
     fn a_connection_has_at_least_what_it_may_send_at_its_start() {
-        let start = Instant::now();
+        let start = start();
         let uplink = used(start, true);
         let _receivers: Vec<_> = (0..100).map(|index| uplink.send_to(member(index))).collect();
         let controller = uplink.clone().build(start, 1200);
