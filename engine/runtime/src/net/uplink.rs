@@ -7,7 +7,7 @@
 //!
 //! So beside its own congestion window (Cubic, RFC 9438) each connection has a share of one that all have together: what this node's
 //! link carries in [`QUEUE_TIME`], by the most that it has carried of late, divided among the peers that are being sent pieces. Where
-//! nothing has been lost of late there is no such limit.
+//! nothing has been lost of late, and at a node's beginning, there is no such limit.
 
 use std::{
     any::Any,
@@ -25,13 +25,16 @@ use shoal_wire::ids::MemberId;
 
 /// All connections together may have so much on its way as the link carries in this time, beyond what the way itself holds. Above
 /// 100 ms the queues of slow links overflow, at 40 ms and less the links idle while acknowledgements are awaited.
-const QUEUE_TIME: Duration = Duration::from_millis(80);
+const QUEUE_TIME: Duration = Duration::from_millis(60);
 /// Time over which a rate is measured.
 const WINDOW: Duration = Duration::from_millis(500);
 /// The greatest rate of this time counts, and of the time before it.
 const EPOCH: Duration = Duration::from_secs(15);
-/// Losses count for so long.
+/// Losses count for so long; a node that has sent no pieces for this long begins anew.
 const LOSS_MEMORY: Duration = Duration::from_secs(30);
+/// At its beginning a node has few pieces to send, and its rate says nothing about its link. Were it limited then, the first pieces
+/// would take longer.
+const SETTLING: Duration = Duration::from_secs(2);
 
 /// What all connections of a node share.
 #[derive(Default)]
@@ -73,7 +76,12 @@ impl Uplink {
 
     fn note_acknowledged(&self, now: Instant, bytes: u64) {
         let mut meter = crate::lock(&self.meter);
-        meter.count(now, bytes);
+        if self.sending.load(Relaxed) == 0 {
+            // Messages alone say nothing about the link.
+            meter.pause();
+        } else {
+            meter.count(now, bytes);
+        }
         self.rate.store(meter.limit(now), Relaxed);
     }
 
@@ -95,7 +103,7 @@ impl Drop for Receiver {
     }
 }
 
-/// The most that was acknowledged in a second, of late.
+/// The most that was acknowledged in a second, of late, while pieces were being sent.
 #[derive(Default)]
 struct Meter {
     window_start: Option<Instant>,
@@ -103,11 +111,21 @@ struct Meter {
     epoch_start: Option<Instant>,
     most: u64,
     most_before: u64,
+    began_at: Option<Instant>,
+    counted_at: Option<Instant>,
     lost_at: Option<Instant>,
 }
 
 impl Meter {
+    fn pause(&mut self) {
+        (self.window_start, self.window_bytes) = (None, 0);
+    }
+
     fn count(&mut self, now: Instant, bytes: u64) {
+        if self.counted_at.is_none_or(|at| now.saturating_duration_since(at) >= LOSS_MEMORY) {
+            *self = Self { began_at: Some(now), lost_at: self.lost_at, ..Self::default() };
+        }
+        self.counted_at = Some(now);
         let elapsed = now.saturating_duration_since(*self.window_start.get_or_insert(now));
         self.window_bytes += bytes;
         if elapsed < WINDOW {
@@ -123,8 +141,10 @@ impl Meter {
 
     /// The rate that limits, in bytes per second; 0 where none does.
     fn limit(&self, now: Instant) -> u64 {
-        let is_lossy = self.lost_at.is_some_and(|at| now.saturating_duration_since(at) < LOSS_MEMORY);
-        if is_lossy { self.most.max(self.most_before) } else { 0 }
+        let passed = |since: Option<Instant>| since.map(|at| now.saturating_duration_since(at));
+        let is_lossy = passed(self.lost_at).is_some_and(|passed| passed < LOSS_MEMORY);
+        let is_settled = passed(self.began_at).is_some_and(|passed| passed >= SETTLING);
+        if is_lossy && is_settled { self.most.max(self.most_before) } else { 0 }
     }
 }
 
@@ -203,18 +223,6 @@ mod tests {
 
     const RATE: u64 = 1_000_000;
 
-    /// Has carried `RATE` for a second that ends at `start + 1 s`; `is_lossy` says whether some of it was lost.
-    fn used(start: Instant, is_lossy: bool) -> Arc<Uplink> {
-        let uplink = Arc::<Uplink>::default();
-        if is_lossy {
-            uplink.note_loss(start);
-        }
-        for slice in 0..=10 {
-            uplink.note_acknowledged(start + Duration::from_millis(100) * slice, RATE / 10);
-        }
-        uplink
-    }
-
     fn start() -> Instant {
         crate::clock::now().into_std()
     }
@@ -223,37 +231,88 @@ mod tests {
         MemberId([index; 16])
     }
 
+    /// Has carried `RATE` from `start` to `start + SETTLING`, to one peer; `is_lossy` says whether some of it was lost.
+    fn used(start: Instant, is_lossy: bool) -> (Arc<Uplink>, Receiver) {
+        let uplink = Arc::<Uplink>::default();
+        let receiver = uplink.send_to(member(0));
+        if is_lossy {
+            uplink.note_loss(start);
+        }
+        carry(&uplink, start, SETTLING, RATE);
+        (uplink, receiver)
+    }
+
+    fn carry(uplink: &Uplink, from: Instant, time: Duration, rate: u64) {
+        for slice in 0..=u32::try_from(time.as_millis() / 100).expect("short") {
+            uplink.note_acknowledged(from + Duration::from_millis(100) * slice, rate / 10);
+        }
+    }
+
+    fn share(uplink: &Uplink) -> u64 {
+        uplink.share(Duration::ZERO)
+    }
+
     fn carried_in(time: Duration) -> std::ops::RangeInclusive<u64> {
-        let bytes = RATE * u64::try_from(time.as_millis()).expect("short") / 1000;
+        let bytes = RATE * u64::try_from(time.as_micros()).expect("short") / 1_000_000;
         bytes * 4 / 5..=bytes * 5 / 4
     }
 
     #[test]
     fn without_losses_nothing_is_limited() {
         let start = start();
-        assert_eq!(used(start, false).share(Duration::ZERO), u64::MAX);
-        let uplink = used(start, true);
-        assert_ne!(uplink.share(Duration::ZERO), u64::MAX);
-        uplink.note_acknowledged(start + LOSS_MEMORY, 1);
-        assert_eq!(uplink.share(Duration::ZERO), u64::MAX, "once the last loss is long ago");
+        assert_eq!(share(&used(start, false).0), u64::MAX);
+        let (uplink, _receiver) = used(start, true);
+        assert!(carried_in(QUEUE_TIME).contains(&share(&uplink)));
+        carry(&uplink, start + SETTLING, LOSS_MEMORY, RATE);
+        assert_eq!(share(&uplink), u64::MAX, "once the last loss is long ago");
+    }
+
+    #[test]
+    fn nothing_is_limited_before_the_rate_is_known() {
+        let start = start();
+        let uplink = Arc::<Uplink>::default();
+        let receiver = uplink.send_to(member(0));
+        uplink.note_loss(start);
+        carry(&uplink, start, SETTLING / 2, RATE);
+        assert_eq!(share(&uplink), u64::MAX, "at its beginning");
+        carry(&uplink, start + SETTLING / 2, SETTLING / 2, RATE);
+        assert!(carried_in(QUEUE_TIME).contains(&share(&uplink)));
+        let later = start + SETTLING + LOSS_MEMORY;
+        uplink.note_loss(later);
+        carry(&uplink, later, SETTLING / 2, RATE);
+        assert_eq!(share(&uplink), u64::MAX, "after a long time without pieces");
+        drop(receiver);
+    }
+
+    #[test]
+    fn messages_alone_say_nothing_about_the_link() {
+        let start = start();
+        let (uplink, receiver) = used(start, true);
+        drop(receiver);
+        for second in 0..60 {
+            let now = start + SETTLING + Duration::from_secs(1) * second;
+            uplink.note_loss(now);
+            uplink.note_acknowledged(now, 100);
+        }
+        assert!(carried_in(QUEUE_TIME).contains(&share(&uplink)));
     }
 
     #[test]
     fn those_that_are_sent_pieces_share_one_window() {
-        let uplink = used(start(), true);
-        let share = |uplink: &Arc<Uplink>| uplink.share(Duration::ZERO);
-        assert!(carried_in(QUEUE_TIME).contains(&share(&uplink)), "nobody: all of it");
-        let held: Vec<_> = [1, 2, 3, 4, 4, 4].map(|index| uplink.send_to(member(index))).into();
+        let (uplink, receiver) = used(start(), true);
+        let others: Vec<_> = [1, 2, 3, 3, 3].map(|index| uplink.send_to(member(index))).into();
         assert!(carried_in(QUEUE_TIME / 4).contains(&share(&uplink)), "four, one of which gets three pieces");
-        drop(held);
+        drop(others);
         assert!(carried_in(QUEUE_TIME).contains(&share(&uplink)));
+        drop(receiver);
+        assert!(carried_in(QUEUE_TIME).contains(&share(&uplink)), "nobody: all of it");
         assert!(crate::lock(&uplink.receivers).is_empty());
     }
 
     #[test]
     fn what_the_way_itself_holds_comes_on_top() {
-        let uplink = used(start(), true);
-        let _receivers = [1, 2, 3, 4].map(|index| uplink.send_to(member(index)));
+        let (uplink, _receiver) = used(start(), true);
+        let _others = [1, 2, 3].map(|index| uplink.send_to(member(index)));
         let far = Duration::from_millis(300);
         assert!(carried_in(QUEUE_TIME / 4 + far).contains(&uplink.share(far)));
     }
@@ -261,26 +320,23 @@ mod tests {
     #[test]
     fn the_best_rate_counts_for_a_while() {
         let start = start();
-        let uplink = used(start, true);
-        let slow = |from: u32, to: u32| {
-            for slice in from..to {
-                let now = start + Duration::from_secs(1) + WINDOW * slice;
-                uplink.note_loss(now);
-                uplink.note_acknowledged(now, RATE / 20);
-            }
-            uplink.share(Duration::ZERO)
+        let (uplink, _receiver) = used(start, true);
+        let slow = |from: Duration, time: Duration| {
+            uplink.note_loss(start + from + time);
+            carry(&uplink, start + from, time, RATE / 10);
+            share(&uplink)
         };
-        assert!(carried_in(QUEUE_TIME).contains(&slow(1, 29)), "half an epoch later");
-        assert!(carried_in(QUEUE_TIME / 10).contains(&slow(29, 62)), "two epochs later");
+        assert!(carried_in(QUEUE_TIME).contains(&slow(SETTLING, EPOCH)), "an epoch later");
+        assert!(carried_in(QUEUE_TIME / 10).contains(&slow(SETTLING + EPOCH, EPOCH * 2)), "three epochs later");
     }
 
     #[test]
     fn a_connection_has_at_least_what_it_may_send_at_its_start() {
         let start = start();
-        let uplink = used(start, true);
-        let _receivers: Vec<_> = (0..100).map(|index| uplink.send_to(member(index))).collect();
+        let (uplink, _receiver) = used(start, true);
+        let _others: Vec<_> = (0..100).map(|index| uplink.send_to(member(index))).collect();
         let controller = uplink.clone().build(start, 1200);
-        assert!(uplink.share(Duration::ZERO) < controller.initial_window());
+        assert!(share(&uplink) < controller.initial_window());
         assert_eq!(controller.window(), controller.initial_window());
     }
 }
