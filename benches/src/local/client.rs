@@ -14,7 +14,7 @@ use sha2::{Digest, Sha256};
 use super::content::digest_text;
 
 /// What a client does with the bytes.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, clap::ValueEnum)]
 #[serde(rename_all = "snake_case")]
 pub enum Client {
     /// As containerd: each part is read, hashed and written to a file, one after the other, and the digest compared.

@@ -7,7 +7,11 @@
 //!
 //! So beside its own congestion window (Cubic, RFC 9438) each connection has a share of one that all have together: what this node's
 //! link carries in [`QUEUE_TIME`], by the most that it has carried of late, divided among the peers that are being sent pieces. Where
-//! nothing has been lost of late, and at a node's beginning, there is no such limit.
+//! nothing has been lost of late there is no such limit.
+//!
+//! Where other traffic keeps a queue full for longer than that time, a limit that follows the rate and a rate that follows the limit
+//! would draw each other down to nothing. So each [`EPOCH`] begins with some time without a limit ([`PROBING`]), and the rate that was
+//! had then counts.
 
 use std::{
     any::Any,
@@ -29,12 +33,12 @@ const QUEUE_TIME: Duration = Duration::from_millis(60);
 /// Time over which a rate is measured.
 const WINDOW: Duration = Duration::from_millis(500);
 /// The greatest rate of this time counts, and of the time before it.
-const EPOCH: Duration = Duration::from_secs(15);
+const EPOCH: Duration = Duration::from_secs(30);
 /// Losses count for so long; a node that has sent no pieces for this long begins anew.
 const LOSS_MEMORY: Duration = Duration::from_secs(30);
-/// At its beginning a node has few pieces to send, and its rate says nothing about its link. Were it limited then, the first pieces
-/// would take longer.
-const SETTLING: Duration = Duration::from_secs(2);
+/// Nothing is limited for so long at the beginning of each epoch. The first begins with a node's first pieces: it has few to send then,
+/// and its rate says nothing about its link.
+const PROBING: Duration = Duration::from_secs(2);
 
 /// What all connections of a node share.
 #[derive(Default)]
@@ -111,7 +115,6 @@ struct Meter {
     epoch_start: Option<Instant>,
     most: u64,
     most_before: u64,
-    began_at: Option<Instant>,
     counted_at: Option<Instant>,
     lost_at: Option<Instant>,
 }
@@ -123,9 +126,10 @@ impl Meter {
 
     fn count(&mut self, now: Instant, bytes: u64) {
         if self.counted_at.is_none_or(|at| now.saturating_duration_since(at) >= LOSS_MEMORY) {
-            *self = Self { began_at: Some(now), lost_at: self.lost_at, ..Self::default() };
+            *self = Self { lost_at: self.lost_at, ..Self::default() };
         }
         self.counted_at = Some(now);
+        let epoch_start = *self.epoch_start.get_or_insert(now);
         let elapsed = now.saturating_duration_since(*self.window_start.get_or_insert(now));
         self.window_bytes += bytes;
         if elapsed < WINDOW {
@@ -133,7 +137,7 @@ impl Meter {
         }
         let rate = u128::from(self.window_bytes) * 1_000_000 / elapsed.as_micros().max(1);
         (self.window_start, self.window_bytes) = (Some(now), 0);
-        if now.saturating_duration_since(*self.epoch_start.get_or_insert(now)) >= EPOCH {
+        if now.saturating_duration_since(epoch_start) >= EPOCH {
             (self.epoch_start, self.most_before, self.most) = (Some(now), self.most, 0);
         }
         self.most = self.most.max(u64::try_from(rate).unwrap_or(u64::MAX));
@@ -143,8 +147,8 @@ impl Meter {
     fn limit(&self, now: Instant) -> u64 {
         let passed = |since: Option<Instant>| since.map(|at| now.saturating_duration_since(at));
         let is_lossy = passed(self.lost_at).is_some_and(|passed| passed < LOSS_MEMORY);
-        let is_settled = passed(self.began_at).is_some_and(|passed| passed >= SETTLING);
-        if is_lossy && is_settled { self.most.max(self.most_before) } else { 0 }
+        let is_probing = passed(self.epoch_start).is_none_or(|passed| passed < PROBING);
+        if is_lossy && !is_probing { self.most.max(self.most_before) } else { 0 }
     }
 }
 
@@ -231,14 +235,14 @@ mod tests {
         MemberId([index; 16])
     }
 
-    /// Has carried `RATE` from `start` to `start + SETTLING`, to one peer; `is_lossy` says whether some of it was lost.
+    /// Has carried `RATE` from `start` to `start + PROBING`, to one peer; `is_lossy` says whether some of it was lost.
     fn used(start: Instant, is_lossy: bool) -> (Arc<Uplink>, Receiver) {
         let uplink = Arc::<Uplink>::default();
         let receiver = uplink.send_to(member(0));
         if is_lossy {
             uplink.note_loss(start);
         }
-        carry(&uplink, start, SETTLING, RATE);
+        carry(&uplink, start, PROBING, RATE);
         (uplink, receiver)
     }
 
@@ -263,7 +267,7 @@ mod tests {
         assert_eq!(share(&used(start, false).0), u64::MAX);
         let (uplink, _receiver) = used(start, true);
         assert!(carried_in(QUEUE_TIME).contains(&share(&uplink)));
-        carry(&uplink, start + SETTLING, LOSS_MEMORY, RATE);
+        carry(&uplink, start + PROBING, LOSS_MEMORY, RATE);
         assert_eq!(share(&uplink), u64::MAX, "once the last loss is long ago");
     }
 
@@ -273,13 +277,13 @@ mod tests {
         let uplink = Arc::<Uplink>::default();
         let receiver = uplink.send_to(member(0));
         uplink.note_loss(start);
-        carry(&uplink, start, SETTLING / 2, RATE);
+        carry(&uplink, start, PROBING / 2, RATE);
         assert_eq!(share(&uplink), u64::MAX, "at its beginning");
-        carry(&uplink, start + SETTLING / 2, SETTLING / 2, RATE);
+        carry(&uplink, start + PROBING / 2, PROBING / 2, RATE);
         assert!(carried_in(QUEUE_TIME).contains(&share(&uplink)));
-        let later = start + SETTLING + LOSS_MEMORY;
+        let later = start + PROBING + LOSS_MEMORY;
         uplink.note_loss(later);
-        carry(&uplink, later, SETTLING / 2, RATE);
+        carry(&uplink, later, PROBING / 2, RATE);
         assert_eq!(share(&uplink), u64::MAX, "after a long time without pieces");
         drop(receiver);
     }
@@ -290,7 +294,7 @@ mod tests {
         let (uplink, receiver) = used(start, true);
         drop(receiver);
         for second in 0..60 {
-            let now = start + SETTLING + Duration::from_secs(1) * second;
+            let now = start + PROBING + Duration::from_secs(1) * second;
             uplink.note_loss(now);
             uplink.note_acknowledged(now, 100);
         }
@@ -326,8 +330,27 @@ mod tests {
             carry(&uplink, start + from, time, RATE / 10);
             share(&uplink)
         };
-        assert!(carried_in(QUEUE_TIME).contains(&slow(SETTLING, EPOCH)), "an epoch later");
-        assert!(carried_in(QUEUE_TIME / 10).contains(&slow(SETTLING + EPOCH, EPOCH * 2)), "three epochs later");
+        assert!(carried_in(QUEUE_TIME).contains(&slow(PROBING, EPOCH)), "an epoch later");
+        assert!(carried_in(QUEUE_TIME / 10).contains(&slow(PROBING + EPOCH, EPOCH * 2)), "three epochs later");
+    }
+
+    #[test]
+    fn a_queue_that_others_keep_full_does_not_starve_it() {
+        let start = start();
+        let (uplink, _receiver) = used(start, true);
+        let way = Duration::from_millis(10);
+        // Others fill a queue of 200 ms, in which these pieces would have all of `RATE`.
+        let round_trip = way + Duration::from_millis(200);
+        let fair = RATE * 210 / 1000;
+        let (mut now, mut sent) = (start + PROBING, 0);
+        for _ in 0..5000 {
+            let window = uplink.share(way).min(fair);
+            now += round_trip;
+            uplink.note_loss(now);
+            uplink.note_acknowledged(now, window);
+            sent += window;
+        }
+        assert!(sent > fair * 5000 / 4, "{sent} of {} bytes", fair * 5000);
     }
 
     #[test]
