@@ -28,7 +28,7 @@ pub struct Args {
     /// How often each is measured
     #[arg(long, default_value_t = 5, value_name = "COUNT", value_parser = clap::value_parser!(u32).range(1..=100))]
     pub repeats: u32,
-    /// Rest before each pull, for a host that takes free memory back: all pulls find equally expensive pages then
+    /// Rest before each pull, in which a host that takes free memory back can do so
     #[arg(long, default_value = "0s", value_name = "TIME", value_parser = parse_duration)]
     pub rest: Duration,
     /// What the client does with the bytes; by default each in turn
