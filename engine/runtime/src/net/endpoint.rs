@@ -40,7 +40,7 @@ const SEND_WINDOW_BYTES: u64 = 8 * 1024 * 1024;
 /// Packets that a peer may receive before it acknowledges them (draft-ietf-quic-ack-frequency-04). Every second packet,
 /// the default, costs half a percent of a link of 50 Mbit/s that carries pieces both ways. Losses are still
 /// told at once, by the gap that they leave.
-const PACKETS_PER_ACK: u32 = 8;
+pub(super) const PACKETS_PER_ACK: u32 = 8;
 /// Longest that a peer waits with an acknowledgement of fewer. Below the 25 ms that are the default without the extension.
 const ACK_DELAY: Duration = Duration::from_millis(20);
 /// Guess before the first measurement: a lost first packet is sent again after three times this.

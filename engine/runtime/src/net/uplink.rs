@@ -27,6 +27,8 @@ use quinn::congestion::{Controller, ControllerFactory, Cubic, CubicConfig};
 use quinn_proto::RttEstimator;
 use shoal_wire::ids::MemberId;
 
+use super::endpoint::PACKETS_PER_ACK;
+
 /// All connections together may have so much on its way as the link carries in this time, beyond what the way itself holds. Above
 /// 100 ms the queues of slow links overflow, at 40 ms and less the links idle while acknowledgements are awaited.
 const QUEUE_TIME: Duration = Duration::from_millis(60);
@@ -39,6 +41,9 @@ const LOSS_MEMORY: Duration = Duration::from_secs(30);
 /// Nothing is limited for so long at the beginning of each epoch. The first begins with a node's first pieces: it has few to send then,
 /// and its rate says nothing about its link.
 const PROBING: Duration = Duration::from_secs(2);
+/// A connection may have at least what its peer acknowledges at once, and as much again, so that some is on its way while that is
+/// awaited. On slow links that is more than its part of [`QUEUE_TIME`].
+const PACKETS_MIN: u32 = 2 * PACKETS_PER_ACK;
 
 /// What all connections of a node share.
 #[derive(Default)]
@@ -157,7 +162,7 @@ impl Meter {
 impl ControllerFactory for Uplink {
     fn build(self: Arc<Self>, now: Instant, mtu: u16) -> Box<dyn Controller> {
         let cubic = Cubic::new(Arc::new(CubicConfig::default()), now, mtu);
-        Box::new(Share { uplink: self, cubic, acknowledged: 0, round_trip: Duration::ZERO })
+        Box::new(Share { uplink: self, cubic, packet_bytes: mtu, acknowledged: 0, round_trip: Duration::ZERO })
     }
 }
 
@@ -166,6 +171,8 @@ impl ControllerFactory for Uplink {
 struct Share {
     uplink: Arc<Uplink>,
     cubic: Cubic,
+    /// Size of a full packet.
+    packet_bytes: u16,
     /// Bytes since the last batch of acknowledgements ended.
     acknowledged: u64,
     /// The shortest that was seen.
@@ -173,9 +180,9 @@ struct Share {
 }
 
 impl Share {
-    /// What the share is at most; never less than a connection may send at its start.
+    /// What the share is at most.
     fn limit(&self) -> u64 {
-        self.uplink.share(self.round_trip).max(self.cubic.initial_window())
+        self.uplink.share(self.round_trip).max(u64::from(PACKETS_MIN) * u64::from(self.packet_bytes))
     }
 }
 
@@ -203,6 +210,7 @@ impl Controller for Share {
     }
 
     fn on_mtu_update(&mut self, new_mtu: u16) {
+        self.packet_bytes = new_mtu;
         self.cubic.on_mtu_update(new_mtu);
     }
 
@@ -357,12 +365,19 @@ mod tests {
     }
 
     #[test]
-    fn a_connection_has_at_least_what_it_may_send_at_its_start() {
+    fn a_connection_has_at_least_two_batches_of_acknowledgements() {
         let start = start();
         let (uplink, _receivers) = used(start, true);
         let _others: Vec<_> = (0..100).map(|index| uplink.send_to(member(index))).collect();
-        let controller = uplink.clone().build(start, 1200);
-        assert!(share(&uplink) < controller.initial_window());
-        assert_eq!(controller.window(), controller.initial_window());
+        let mut share = Share {
+            uplink,
+            cubic: Cubic::new(Arc::new(CubicConfig::default()), start, 1200),
+            packet_bytes: 1200,
+            acknowledged: 0,
+            round_trip: Duration::ZERO,
+        };
+        assert_eq!(share.limit(), u64::from(2 * PACKETS_PER_ACK) * 1200);
+        share.on_mtu_update(1466);
+        assert_eq!(share.limit(), u64::from(2 * PACKETS_PER_ACK) * 1466, "of packets as large as they have become");
     }
 }
