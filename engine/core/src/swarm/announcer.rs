@@ -14,9 +14,6 @@ const UNANSWERED_MAX: u32 = 2;
 /// the cluster have become the same.
 const IDLE_ANSWERS_MAX: u32 = 3;
 
-/// The longest that an answer is taken to need, whatever the last one took: a home that was gone for minutes is not slow.
-const ANSWER_TIME_MAX: Duration = Duration::from_secs(4);
-
 /// Members that get an answer of their own in half of the time in which a home asks again. A blob has fewer homes.
 const ASKERS_MAX: usize = 8;
 
@@ -30,10 +27,6 @@ pub(super) struct Announcer {
     unanswered: u32,
     /// When the last of them was sent.
     unanswered_at: Time,
-    /// To each home the oldest announcement that it has not answered, and when that was sent.
-    asked: SmallVec<[(MemberId, Time); 4]>,
-    /// The longest that an answer took of late.
-    answer_time: Duration,
     refresh: Duration,
     takeover: bool,
     idle_answers: u32,
@@ -58,8 +51,6 @@ impl Announcer {
             rank: 0,
             unanswered: 0,
             unanswered_at: Time::ZERO,
-            asked: SmallVec::new(),
-            answer_time: Duration::ZERO,
             refresh: config.announce_timeout,
             takeover: false,
             idle_answers: 0,
@@ -100,7 +91,6 @@ impl Announcer {
         self.homes = homes;
         self.rank = 0;
         self.unanswered = 0;
-        self.asked.clear();
         self.takeover = false;
         self.idle_answers = 0;
         self.followers_told_at = None;
@@ -125,7 +115,7 @@ impl Announcer {
         members: usize,
         config: &SwarmConfig,
     ) -> (Vec<Recipient>, Time) {
-        let patience = self.patience(members, config);
+        let patience = config.announce_patience(members);
         // One that is sent for another reason while the last has not had its time says nothing about the home.
         if self.unanswered == 0 || now.since(self.unanswered_at) >= patience {
             if self.unanswered >= UNANSWERED_MAX {
@@ -136,30 +126,8 @@ impl Announcer {
         }
         let mut recipients = vec![Recipient { home: self.acting(), takeover: self.takeover && wants }];
         recipients.extend(self.other_recipients(now, wants, config));
-        self.note_asked(now, &recipients);
         let wait = if self.unanswered > 1 { patience } else { self.refresh.max(patience) };
         (recipients, self.unanswered_at + wait)
-    }
-
-    /// Time that a home has to answer. Behind a full link messages are dropped and sent again: a node that turns to the next home, or
-    /// to itself, because its own link is full has pieces fetched from the upstream that others fetch as well.
-    fn patience(&self, members: usize, config: &SwarmConfig) -> Duration {
-        config.announce_patience(members).max(self.answer_time * 2)
-    }
-
-    fn note_asked(&mut self, now: Time, recipients: &[Recipient]) {
-        for recipient in recipients {
-            if self.asked.iter().all(|&(home, _)| home != recipient.home) {
-                self.asked.push((recipient.home, now));
-            }
-        }
-    }
-
-    fn note_answered(&mut self, now: Time, from: MemberId) {
-        if let Some(place) = self.asked.iter().position(|&(home, _)| home == from) {
-            let (_, at) = self.asked.swap_remove(place);
-            self.answer_time = now.since(at).min(ANSWER_TIME_MAX).max(self.answer_time * 7 / 8);
-        }
     }
 
     /// Homes besides the acting one that are due: all now and then, better ones more often, and all each time while the
@@ -204,9 +172,6 @@ impl Announcer {
         refresh: Duration,
         wants: bool,
     ) -> Option<Time> {
-        if !refresh.is_zero() {
-            self.note_answered(now, from);
-        }
         let is_better = self.homes.rank_of(from).is_some_and(|rank| rank < self.rank) && coordinates;
         if is_better {
             self.rank = self.homes.rank_of(from).unwrap_or(0);
@@ -330,53 +295,5 @@ mod tests {
             announcer.handle_answer(Time::ZERO, announcer.acting(), false, config.announce_timeout, true);
         }
         assert!(announcer.announce(Time::ZERO, true, 10, &config).0[0].takeover);
-    }
-
-    /// Steps in which `first` is not the acting home, of a minute in steps of 50 ms in which all answers come every `gap` at once, as
-    /// where a full link drops messages, and they are sent again.
-    fn steps_without_the_first(gap: Duration) -> usize {
-        let (mut announcer, config) = announcer();
-        let first = announcer.acting();
-        let (mut next, mut heard_at, mut answers) = (Time::ZERO, Time::ZERO, Vec::new());
-        let mut without = 0;
-        for step in 0..1200 {
-            let now = Time::ZERO + Duration::from_millis(50) * step;
-            if now >= next {
-                let (recipients, at) = announcer.announce(now, true, 10, &config);
-                next = at;
-                answers.extend(recipients.iter().map(|recipient| recipient.home).filter(|&home| home != OWN));
-            }
-            if now.since(heard_at) < gap {
-                without += usize::from(announcer.acting() != first);
-                continue;
-            }
-            heard_at = now;
-            for home in answers.drain(..) {
-                let at = announcer.handle_answer(now, home, home == first, config.announce_timeout, true);
-                next = at.unwrap_or(next);
-            }
-        }
-        without
-    }
-
-    #[test]
-    fn a_home_that_answers_late_is_given_its_time() {
-        assert_eq!(steps_without_the_first(Duration::from_millis(400)), 0);
-        let without = steps_without_the_first(Duration::from_secs(3));
-        assert!(without <= 40, "{without} of 1200: once, until it answers for the first time");
-    }
-
-    #[test]
-    fn a_late_answer_is_not_remembered_for_ever() {
-        let (mut announcer, config) = announcer();
-        let first = announcer.acting();
-        let mut now = Time::ZERO;
-        for delay in [Duration::from_secs(600)].into_iter().chain([Duration::from_millis(100); 60]) {
-            announcer.announce(now, true, 10, &config);
-            assert!(announcer.patience(10, &config) <= ANSWER_TIME_MAX * 2);
-            now = now + delay;
-            announcer.handle_answer(now, first, true, config.announce_timeout, true);
-        }
-        assert_eq!(announcer.patience(10, &config), config.announce_patience(10));
     }
 }
