@@ -276,13 +276,11 @@ impl Swarm {
         held: u32,
     ) {
         if let Some(blob) = self.blobs.get(digest).filter(|blob| blob.have.has(piece)) {
-            let is_young = blob.is_wanted() && blob.have.count() <= YOUNG_PIECES;
+            let is_young = is_young(blob);
             let is_plenty = !blob.is_wanted() || self.has_plenty(blob);
             let usual = if is_plenty { self.config.upload_slots_plenty } else { self.config.upload_slots };
-            let all = self.transfers.uploads_for(usual);
-            self.uploads.set_slots(all);
-            let slots = if is_young { self.config.upload_slots_young } else { all };
-            let request = UploadRequest { upload, from, digest: *digest, urgency, slots, held };
+            self.uploads.set_slots(self.transfers.uploads_for(usual));
+            let request = UploadRequest { upload, from, digest: *digest, urgency, is_young, held };
             self.uploads.request(&self.config, around.outbox, request);
         } else {
             around.outbox.push(Output::Refuse { upload, refusal: Refusal::NotHeld });
@@ -342,4 +340,9 @@ impl Swarm {
     pub(crate) fn next_timeout(&self) -> Option<Time> {
         self.timers.next().into_iter().chain(self.requests_at).min()
     }
+}
+
+/// Whether this node has only the first pieces of a blob, which nearly everybody lacks.
+fn is_young(blob: &Blob) -> bool {
+    blob.is_wanted() && blob.have.count() <= YOUNG_PIECES
 }

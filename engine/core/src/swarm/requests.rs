@@ -7,6 +7,7 @@ use super::{
     Surroundings, Swarm, Timer,
     blob::{Blob, News},
     choice::{Choice, Chooser},
+    is_young,
     transfers::Transfer,
 };
 use crate::{
@@ -149,8 +150,12 @@ impl Swarm {
     /// A piece is stored, wherever it came from.
     pub(super) fn stored(&mut self, around: &mut Surroundings<'_>, digest: &Digest, piece: PieceIndex) {
         let Some(blob) = self.blobs.get_mut(digest) else { return };
+        let was_young = is_young(blob);
         if !blob.geometry.contains(piece) || !blob.store(piece) {
             return;
+        }
+        if was_young && !is_young(blob) {
+            self.uploads.mature(&self.config, around.outbox, digest);
         }
         blob.progressed_at = around.now;
         blob.demand.retain(|&demanded| demanded != piece);

@@ -45,8 +45,8 @@ pub(super) struct UploadRequest {
     pub(super) from: MemberId,
     pub(super) digest: Digest,
     pub(super) urgency: Urgency,
-    /// It is served while fewer than this many are.
-    pub(super) slots: usize,
+    /// The blob is young here: until it is not, the request is served only while few are.
+    pub(super) is_young: bool,
     /// Pieces of the blob that the member says it has.
     pub(super) held: u32,
 }
@@ -90,7 +90,7 @@ impl Uploads {
 
     /// Serves, queues or refuses a request.
     pub(super) fn request(&mut self, config: &SwarmConfig, outbox: &mut Outbox, request: UploadRequest) {
-        let slots = request.slots.min(self.slots);
+        let slots = self.slots_for(config, &request);
         // One place more for what a reader waits for, so that bulk requests never shut it out; and those that fewer slots
         // leave over.
         let more = usize::from(request.urgency == Urgency::OnDemand) + self.slots - slots;
@@ -100,13 +100,18 @@ impl Uploads {
             self.following.push((request.upload, request.from));
             self.serve(outbox, request.upload, request.from);
         } else if self.queue.len() < config.upload_backlog + more {
-            self.queue.push_back(UploadRequest { slots, ..request });
+            self.queue.push_back(request);
         } else if let Some(richer) = self.take_place(config, &request) {
-            self.queue.push_back(UploadRequest { slots, ..request });
+            self.queue.push_back(request);
             self.refuse(config, outbox, richer.upload, richer.from);
         } else {
             self.refuse(config, outbox, request.upload, request.from);
         }
+    }
+
+    /// Pieces that are sent at once while this one may be.
+    fn slots_for(&self, config: &SwarmConfig, request: &UploadRequest) -> usize {
+        if request.is_young { config.upload_slots_young.min(self.slots) } else { self.slots }
     }
 
     fn slots_taken(&self) -> usize {
@@ -152,10 +157,21 @@ impl Uploads {
         if member.is_none() && self.queue.len() == queued {
             return;
         }
-        while let Some(next) = self.next_in_queue() {
+        self.serve_waiting(config, outbox);
+        self.invite(config, outbox);
+    }
+
+    /// A blob is not young any more. Who waits for a piece of it has all slots from now on: with as few as before it would wait
+    /// until those who ask now leave most of them free, and they never do.
+    pub(super) fn mature(&mut self, config: &SwarmConfig, outbox: &mut Outbox, digest: &Digest) {
+        self.queue.iter_mut().filter(|waiting| waiting.digest == *digest).for_each(|waiting| waiting.is_young = false);
+        self.serve_waiting(config, outbox);
+    }
+
+    fn serve_waiting(&mut self, config: &SwarmConfig, outbox: &mut Outbox) {
+        while let Some(next) = self.next_in_queue(config) {
             self.serve(outbox, next.upload, next.from);
         }
-        self.invite(config, outbox);
     }
 
     /// The pieces of a blob are not here any more: who waits for one is told.
@@ -191,12 +207,12 @@ impl Uploads {
 
     /// Of the requests that there is a slot for, what a reader waits for goes first, then that of the member that was served
     /// least.
-    fn next_in_queue(&mut self) -> Option<UploadRequest> {
+    fn next_in_queue(&mut self, config: &SwarmConfig) -> Option<UploadRequest> {
         let served = |member: &MemberId| self.served.get(member).copied().unwrap_or(0);
         let order =
             |place: usize, waiting: &UploadRequest| (waiting.urgency == Urgency::Bulk, served(&waiting.from), place);
         let taken = self.slots_taken();
-        let fitting = self.queue.iter().enumerate().filter(|(_, waiting)| taken < waiting.slots);
+        let fitting = self.queue.iter().enumerate().filter(|(_, waiting)| taken < self.slots_for(config, waiting));
         let (place, _) = fitting.min_by_key(|&(place, waiting)| order(place, waiting))?;
         self.queue.remove(place)
     }
@@ -224,7 +240,7 @@ mod tests {
     }
 
     fn asked(upload: UploadId, from: MemberId, urgency: Urgency) -> UploadRequest {
-        UploadRequest { upload, from, digest: Digest::Sha256([1; 32]), urgency, slots: 4, held: 0 }
+        UploadRequest { upload, from, digest: Digest::Sha256([1; 32]), urgency, is_young: false, held: 0 }
     }
 
     fn drain(outbox: &mut Outbox) -> Vec<Output> {
@@ -283,7 +299,7 @@ mod tests {
             uploads.request(&config, &mut outbox, asked(UploadId(index), peer(1), Urgency::Bulk));
         }
         // Peer 2 was served less than peer 3, but of its blob only two are sent at once.
-        let young = UploadRequest { slots: 2, ..asked(UploadId(5), peer(2), Urgency::Bulk) };
+        let young = UploadRequest { is_young: true, ..asked(UploadId(5), peer(2), Urgency::Bulk) };
         uploads.request(&config, &mut outbox, young);
         uploads.request(&config, &mut outbox, asked(UploadId(6), peer(3), Urgency::Bulk));
         drain(&mut outbox);
@@ -366,12 +382,29 @@ mod tests {
         let (mut uploads, mut outbox) = (Uploads::new(4), Outbox::new(OWN));
         for index in 1..=5 {
             let member = peer(u8::try_from(index).expect("a few"));
-            let request = UploadRequest { slots: 2, ..asked(UploadId(index), member, Urgency::Bulk) };
+            let request = UploadRequest { is_young: true, ..asked(UploadId(index), member, Urgency::Bulk) };
             uploads.request(&config, &mut outbox, request);
         }
         assert_eq!(uploads.load(), Load { active: 2, queued: 2 });
         uploads.ended(&config, &mut outbox, UploadId(1));
         assert_eq!(uploads.load(), Load { active: 2, queued: 1 });
+    }
+
+    #[test]
+    fn who_waits_for_a_young_blob_has_all_slots_once_it_is_not_young() {
+        let config = SwarmConfig { upload_slots: 4, upload_backlog: 0, ..SwarmConfig::default() };
+        let (mut uploads, mut outbox) = (Uploads::new(4), Outbox::new(OWN));
+        let young = |upload| UploadRequest { is_young: true, ..asked(UploadId(upload), peer(3), Urgency::Bulk) };
+        for upload in [1, 2] {
+            uploads.request(&config, &mut outbox, asked(UploadId(upload), peer(1), Urgency::Bulk));
+        }
+        uploads.request(&config, &mut outbox, young(3));
+        uploads.request(&config, &mut outbox, UploadRequest { digest: Digest::Sha256([2; 32]), ..young(4) });
+        drain(&mut outbox);
+        uploads.mature(&config, &mut outbox, &Digest::Sha256([1; 32]));
+        let outputs = drain(&mut outbox);
+        assert!(matches!(outputs[..], [Output::Serve { upload: UploadId(3) }]), "{outputs:?}");
+        assert_eq!(uploads.load(), Load { active: 3, queued: 1 }, "the other blob is young still");
     }
 
     #[test]
