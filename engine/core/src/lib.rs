@@ -19,6 +19,7 @@ mod directory;
 mod injection;
 mod outbox;
 mod pace;
+mod progress;
 mod roster;
 mod swarm;
 mod timers;

@@ -150,6 +150,8 @@ const PARAMETERS: &[Parameter] = table! {
         requests_max Count 1, 64;
         requests_plenty Count 1, 64;
         requests_behind Count 0, 64;
+        requests_young Count 1, 64;
+        requests_slow_time Time 10 * MS, 600 * S;
         behind_pieces Count 0, 65536;
         lease_requests Count 0, 64;
         plenty_pieces Count 0, 65536;

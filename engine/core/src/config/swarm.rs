@@ -33,6 +33,11 @@ pub struct SwarmConfig {
     pub requests_plenty: usize,
     /// So many more at a node that is behind its neighbours: it has no flow to spare.
     pub requests_behind: usize,
+    /// Pieces of a blob requested at once by a node to which none of them has come; one more for each that has. While it is not
+    /// known how fast its link is, the first pieces, which readers wait for, must not share it with many.
+    pub requests_young: usize,
+    /// A node that gets pieces much more slowly than others requests no more than should come within this time.
+    pub requests_slow_time: Duration,
     /// A node is behind that has fewer pieces than its neighbours that want pieces have in the mean, by more than so many.
     pub behind_pieces: u32,
     /// Requests whose place a lease takes at its holder where the swarm waits for the upstream: what that sends comes in over
@@ -108,6 +113,8 @@ impl Default for SwarmConfig {
             requests_max: 6,
             requests_plenty: 8,
             requests_behind: 4,
+            requests_young: 2,
+            requests_slow_time: Duration::from_secs(2),
             behind_pieces: 2,
             lease_requests: 3,
             plenty_pieces: 8,

@@ -4,10 +4,10 @@ use std::time::Duration;
 
 use shoal_wire::{control::Announcement, ids::MemberId, piece_map::PieceMap};
 
-use crate::{pace::Pace, time::Time};
+use crate::{pace::Pace, progress::Progress, time::Time};
 
 /// Time that a member must have been seen before its progress means anything.
-const PROGRESS_MIN: Duration = Duration::from_secs(3);
+const PROGRESS_SEEN_MIN: Duration = Duration::from_secs(3);
 
 /// What is known of a member's upstream counts for so much when it brings in another piece.
 const PACE_KEPT: f64 = 0.7;
@@ -33,7 +33,7 @@ pub(super) struct Participant {
     denied_until: Option<Time>,
     pub(super) last_seen: Time,
     /// When it announced itself first, and how many pieces it had then.
-    first_seen: Option<(Time, u32)>,
+    progress: Option<Progress>,
     /// When it last asked this home to coordinate in another's place, if its last announcement did.
     pub(super) asks_takeover: Option<Time>,
     /// It is silent, or somebody could not reach it and it did not answer this home either: what it has is not
@@ -64,7 +64,7 @@ impl Participant {
             barred_until: Time::ZERO,
             denied_until: None,
             last_seen: now,
-            first_seen: None,
+            progress: None,
             asks_takeover: None,
             doubted: false,
             questioned_at: None,
@@ -84,7 +84,7 @@ impl Participant {
         self.wants = announcement.wants;
         self.can_lease = announcement.can_lease;
         self.last_seen = now;
-        self.first_seen.get_or_insert((now, announcement.have.count()));
+        self.progress.get_or_insert(Progress::new(now, announcement.have.count()));
         self.asks_takeover = announcement.takeover.then_some(now);
         self.doubted = false;
         self.questioned_at = None;
@@ -130,9 +130,7 @@ impl Participant {
 
     /// Pieces that it gets in a second, from wherever, once it has been seen for a while.
     pub(super) fn progress(&self, now: Time) -> Option<f64> {
-        let (at, pieces) = self.first_seen?;
-        let seen = now.since(at);
-        (seen >= PROGRESS_MIN).then(|| f64::from(self.have.count().saturating_sub(pieces)) / seen.as_secs_f64())
+        self.progress?.rate(now, self.have.count(), PROGRESS_SEEN_MIN)
     }
 
     /// Whether it may be given a lease now.

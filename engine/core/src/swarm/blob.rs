@@ -11,7 +11,10 @@ use shoal_wire::{
 };
 
 use super::{announcer::Announcer, crossing::Crossing};
-use crate::{sorted_map::SortedMap, time::Time};
+use crate::{progress::Progress, sorted_map::SortedMap, time::Time};
+
+/// Time that a node must have been seen before its progress means anything.
+const PROGRESS_SEEN_MIN: Duration = Duration::from_secs(3);
 
 /// A blob. Each of its pieces is missing, requested, leased or stored, and in one of these states only.
 #[derive(Debug)]
@@ -50,6 +53,9 @@ pub(super) struct Blob {
     pub(super) is_careful: bool,
     /// Whether this node had fewer pieces than its neighbours when it stored the last one.
     pub(super) is_behind: bool,
+    /// Whether it got them much more slowly than the fastest of its neighbours until then.
+    pub(super) is_slow: bool,
+    progress: Progress,
     /// Pieces before this one are stored.
     cursor: u32,
 }
@@ -83,6 +89,8 @@ pub(super) struct Neighbour {
     pub(super) greeted_at: Option<Time>,
     /// Greetings in a row without an answer.
     pub(super) unanswered: u32,
+    /// How fast it gets pieces.
+    progress: Option<Progress>,
 }
 
 /// What pieces that a neighbour got mean to this node.
@@ -130,6 +138,7 @@ impl Neighbour {
             told_at: Time::ZERO,
             greeted_at: None,
             unanswered: 0,
+            progress: None,
         }
     }
 }
@@ -144,6 +153,7 @@ impl Blob {
         announcer: Announcer,
     ) -> Self {
         let pieces = geometry.pieces();
+        let progress = Progress::new(now, have.count());
         let mut blob = Self {
             digest,
             geometry,
@@ -166,6 +176,8 @@ impl Blob {
             corrupted: 0,
             is_careful: false,
             is_behind: false,
+            is_slow: false,
+            progress,
             cursor: 0,
         };
         blob.move_cursor();
@@ -233,6 +245,20 @@ impl Blob {
         let (count, pieces) =
             wanting.fold((0, 0), |(count, pieces), neighbour| (count + 1, pieces + u64::from(neighbour.held)));
         pieces > (u64::from(self.have.count()) + u64::from(margin)) * count
+    }
+
+    /// Whether this node gets less than a part of what the fastest of the neighbours gets that want pieces.
+    pub(super) fn is_slower(&self, now: Time, part: f64) -> bool {
+        let Some(own) = self.progress.rate(now, self.have.count(), PROGRESS_SEEN_MIN) else { return false };
+        let wanting = self.neighbours.values().filter(|neighbour| neighbour.wants);
+        let mut rates =
+            wanting.filter_map(|neighbour| neighbour.progress?.rate(now, neighbour.held, PROGRESS_SEEN_MIN));
+        rates.any(|rate| own < rate * part)
+    }
+
+    /// Requests that it may have at once while few of its pieces have come: one more for each.
+    pub(super) fn requests_young(&self, start: usize) -> usize {
+        start.saturating_add(usize::try_from(self.progress.gained(self.have.count())).unwrap_or(usize::MAX))
     }
 
     /// Whether any neighbour, busy or not, has a piece that is missing here and not on its way.
@@ -308,11 +334,15 @@ impl Blob {
 
     /// Takes over the whole map of a neighbour.
     pub(super) fn set_neighbour(&mut self, now: Time, id: MemberId, have: PieceMap, wants: bool, is_near: bool) {
-        let greeted_at = self.neighbours.get(&id).and_then(|neighbour| neighbour.greeted_at);
+        let before = self.neighbours.get(&id);
+        let (greeted_at, progress) =
+            before.map_or((None, None), |neighbour| (neighbour.greeted_at, neighbour.progress));
         self.remove_neighbour(id);
         have.iter().for_each(|piece| self.count(now, piece, is_near));
         let held = have.count();
-        let neighbour = Neighbour { have, held, wants, heard_at: now, greeted_at, ..Neighbour::new(0, is_near) };
+        let progress = progress.or_else(|| Some(Progress::new(now, held)));
+        let neighbour =
+            Neighbour { have, held, wants, heard_at: now, greeted_at, progress, ..Neighbour::new(0, is_near) };
         self.neighbours.insert(id, neighbour);
     }
 

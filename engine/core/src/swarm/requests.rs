@@ -24,6 +24,12 @@ const HEDGE_ANY: u32 = 5;
 /// Requests that a node may always make, whatever it fetches from the upstream.
 const REQUESTS_MIN: usize = 2;
 
+/// The same of one on a slow link.
+const REQUESTS_SLOW_MIN: usize = 3;
+
+/// One that gets less than this share of what its fastest neighbour gets is slow.
+const SLOW_SHARE: f64 = 1.0 / 3.0;
+
 /// Where a request stands among those of its peer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Place {
@@ -65,14 +71,25 @@ impl Swarm {
     fn requests_max(&self) -> usize {
         let wanted = || self.blobs.values().filter(|blob| blob.is_wanted());
         let is_plenty = wanted().any(|blob| self.has_plenty(blob));
+        let within = self.requests_of_slow();
         if self.holding.len() > 0 {
-            let most = self.transfers.requests_for(self.config.requests_max);
+            let most = self.transfers.requests_for(self.config.requests_max).min(within);
             let each = if is_plenty { 1 } else { self.config.lease_requests };
             return most.saturating_sub(self.holding.len() * each / wanted().count().max(1)).max(REQUESTS_MIN);
         }
         let usual = if is_plenty { self.config.requests_plenty } else { self.config.requests_max };
         let behind = if wanted().any(|blob| blob.is_behind) { self.config.requests_behind } else { 0 };
-        self.transfers.requests_for(usual).max(REQUESTS_MIN) + behind
+        (self.transfers.requests_for(usual).max(REQUESTS_MIN) + behind).min(within)
+    }
+
+    /// Requests at once of a node on a slow link. More would not come sooner: they would keep slots of others that have faster
+    /// peers to serve, and what a reader waits for would get a small share of the link.
+    fn requests_of_slow(&self) -> usize {
+        if self.blobs.values().any(|blob| blob.is_wanted() && blob.is_slow) {
+            self.transfers.requests_within(self.config.requests_slow_time).max(REQUESTS_SLOW_MIN)
+        } else {
+            usize::MAX
+        }
     }
 
     /// Whether neighbours have more of the blob than a node that waits for the upstream would find with them.
@@ -91,9 +108,16 @@ impl Swarm {
         order.sort_unstable();
         for (_, _, digest) in order {
             let Some(blob) = self.blobs.get(&digest).filter(|blob| blob.lacks_what_neighbours_have()) else { continue };
+            // What readers wait for comes on top.
+            let under_way = blob.requested.count() as usize + self.holding.of_blob(&digest).count();
+            let is_full = under_way >= blob.requests_young(self.config.requests_young);
+            if is_full && blob.demand.is_empty() && blob.cursor() > 0 {
+                continue;
+            }
             let may_cross = blob.crossing.is_exclusive() && self.crossings(blob) < self.config.requests_far_max;
             let mut chooser = Chooser::new(now, blob, &self.config, &self.transfers, &self.peers, &mut self.random);
-            if let Some(choice) = chooser.choose(blob, may_cross) {
+            let choice = chooser.choose(blob, may_cross);
+            if let Some(choice) = choice.filter(|choice| !is_full || choice.is_demanded || choice.piece.0 == 0) {
                 return Some((digest, choice));
             }
         }
@@ -154,12 +178,14 @@ impl Swarm {
         if !blob.geometry.contains(piece) || !blob.store(piece) {
             return;
         }
+        self.transfers.note_arrival(around.now);
         if was_young && !is_young(blob) {
             self.uploads.mature(&self.config, around.outbox, digest);
         }
         blob.progressed_at = around.now;
         blob.demand.retain(|&demanded| demanded != piece);
         blob.is_behind = blob.lags(self.config.behind_pieces);
+        blob.is_slow = blob.is_slower(around.now, SLOW_SHARE);
         let is_last = !blob.is_wanted();
         if is_last {
             self.timers.set(Timer::Announce(*digest), around.now);

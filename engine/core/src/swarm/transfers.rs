@@ -1,6 +1,6 @@
 //! Pieces on their way from peers, and which of them take too long.
 
-use std::time::Duration;
+use std::{collections::VecDeque, time::Duration};
 
 use shoal_wire::{
     digest::Digest,
@@ -27,6 +27,9 @@ const FOLLOW_WAYS: f64 = 2.0;
 
 /// The way there and back, as a share of what a piece takes, where none has been measured: peers that refuse nothing.
 const WAY_UNKNOWN: f64 = 0.25;
+
+/// Pieces whose arrivals are remembered: so many say how fast they come.
+const ARRIVALS_KEPT: usize = 8;
 
 /// One request for one piece.
 #[derive(Clone, Copy, Debug)]
@@ -58,6 +61,8 @@ pub(super) struct Transfers {
     lead: Option<Duration>,
     /// See [`Transfers::stretch`].
     stretch: f64,
+    /// When the last pieces came, from wherever, the oldest first.
+    arrivals: VecDeque<Time>,
 }
 
 impl Transfers {
@@ -125,6 +130,24 @@ impl Transfers {
     pub(super) fn measure(&mut self, bytes: u64, elapsed: Duration) {
         self.pace.note(bytes, elapsed, PACE_KEPT);
         self.set_stretch();
+    }
+
+    /// A piece came, from a peer or from the upstream.
+    pub(super) fn note_arrival(&mut self, now: Time) {
+        if self.arrivals.len() == ARRIVALS_KEPT {
+            self.arrivals.pop_front();
+        }
+        self.arrivals.push_back(now);
+    }
+
+    /// Requests of which all should be here within `time`, as pieces have come of late; without a limit until that is known.
+    pub(super) fn requests_within(&self, time: Duration) -> usize {
+        let (Some(&first), Some(&last)) = (self.arrivals.front(), self.arrivals.back()) else { return usize::MAX };
+        if self.arrivals.len() < ARRIVALS_KEPT {
+            return usize::MAX;
+        }
+        let (came, took) = (self.arrivals.len() as u128 - 1, last.since(first).as_micros().max(1));
+        usize::try_from(time.as_micros() * came / took).unwrap_or(usize::MAX)
     }
 
     /// Takes into account how long a refusal took to come.
