@@ -23,6 +23,9 @@ const UNKNOWN_SHARE: u32 = 4;
 /// One that gets less than this share of what the fastest gets is slow.
 const SLOW_SHARE: f64 = 1.0 / 3.0;
 
+/// The first piece of a blob of at least so many may be brought in twice.
+const OPENING_PIECES_MIN: u32 = 100;
+
 impl Coordination {
     /// Gives out leases while the limit, the work and the wanters allow.
     pub(in crate::injection) fn grant(&mut self, context: &mut Context<'_>, participants: &Participants) {
@@ -45,6 +48,10 @@ impl Coordination {
                 return;
             }
             let Some(holder) = self.choose_holder(context, participants) else { return };
+            if self.opens_late(holder) {
+                self.hedge(context, holder, 0);
+                continue;
+            }
             let holding = participants.get(&holder);
             // What a disputed one has counts for nothing, and it would give a lease of that back at once.
             let with_its_own = holding.filter(|holder| holder.disputed).map(|disputed| {
@@ -119,6 +126,15 @@ impl Coordination {
     /// peers have something to share early, and those that announce themselves meanwhile get the next leases.
     fn is_opening(&self, context: &Context<'_>) -> bool {
         self.available.is_empty() && context.now.since(self.opened_at) < context.config.opening_max
+    }
+
+    /// Whether the first piece is awaited for longer than it should be, from one member alone, which may be a slow one: all
+    /// readers wait for it. Of a blob of few pieces it would be too large a part to be brought in twice.
+    fn opens_late(&self, helper: MemberId) -> bool {
+        let is_worth_it = self.hedged == 0 && self.geometry.pieces() >= OPENING_PIECES_MIN;
+        is_worth_it
+            && self.available.is_empty()
+            && self.leases.values().any(|lease| lease.next == 0 && lease.holder != helper)
     }
 
     /// The first pieces that nobody has or fetches: about a second's worth at the holder's rate, a quarter of it at that of the
