@@ -155,6 +155,23 @@ fn slow_nodes_do_not_slow_the_others() {
     assert!(ratio(&scenario, &outcome) < 1.2, "{}", ratio(&scenario, &outcome));
 }
 
+/// The node service answers a client with 503 where the first byte has not come by then.
+const FIRST_BYTE_MAX_S: f64 = 9.0;
+
+#[test]
+fn slow_nodes_among_fast_ones_get_their_first_byte_in_time() {
+    let text = by_name("stragglers").unwrap().replace("count = 2", "count = 8");
+    for seed in 0..8 {
+        let overrides = Overrides { size: Some(32 << 20), seed: Some(seed), ..Overrides::default() };
+        let scenario = Scenario::parse_with(&text, "stragglers", &overrides).unwrap();
+        assert_eq!(scenario.slow_nodes.as_ref().map(|slow| slow.count), Some(8));
+        let outcome = made(&scenario, &Options::default());
+        let last = outcome.nodes.iter().map(|node| node.first_byte_s.unwrap()).fold(0.0, f64::max);
+        assert!(last < FIRST_BYTE_MAX_S, "seed {seed}: {last} s");
+        assert!(outcome.upstream_copies() < 1.1, "seed {seed}: {} copies", outcome.upstream_copies());
+    }
+}
+
 #[test]
 fn survivors_of_kills_finish() {
     let scenario = scenario("kill", &Overrides::default());

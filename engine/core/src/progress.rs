@@ -23,6 +23,11 @@ impl Progress {
         (seen >= seen_min).then(|| f64::from(held.saturating_sub(self.from)) / seen.as_secs_f64())
     }
 
+    /// Pieces that it had at first.
+    pub(crate) fn at_first(&self) -> u32 {
+        self.from
+    }
+
     /// Pieces that have come since it is counted, now that it has `held`.
     pub(crate) fn gained(&self, held: u32) -> u32 {
         held.saturating_sub(self.from)

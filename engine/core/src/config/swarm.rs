@@ -33,8 +33,9 @@ pub struct SwarmConfig {
     pub requests_plenty: usize,
     /// So many more at a node that is behind its neighbours: it has no flow to spare.
     pub requests_behind: usize,
-    /// Pieces of a blob requested at once by a node to which none of them has come; one more for each that has. While it is not
-    /// known how fast its link is, the first pieces, which readers wait for, must not share it with many.
+    /// Pieces of a blob requested at once by a node to which none of them has come; one more for each that has, but for who comes
+    /// late to a swarm. While it is not known how fast its link is, the first pieces, which readers wait for, must not share it
+    /// with many.
     pub requests_young: usize,
     /// A node that gets pieces much more slowly than others requests no more than should come within this time.
     pub requests_slow_time: Duration,

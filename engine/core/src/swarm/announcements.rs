@@ -9,7 +9,7 @@ use shoal_wire::{
     limits::PEERS_PER_ANSWER,
 };
 
-use super::{Surroundings, Swarm, Timer, blob::Neighbour};
+use super::{Surroundings, Swarm, Timer, neighbour::Neighbour};
 use crate::time::Time;
 
 impl Swarm {

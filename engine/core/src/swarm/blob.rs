@@ -10,11 +10,12 @@ use shoal_wire::{
     piece_map::{PieceMap, PieceRuns},
 };
 
-use super::{announcer::Announcer, crossing::Crossing};
+use super::{
+    announcer::Announcer,
+    crossing::Crossing,
+    neighbour::{Neighbour, PROGRESS_SEEN_MIN},
+};
 use crate::{progress::Progress, sorted_map::SortedMap, time::Time};
-
-/// Time that a node must have been seen before its progress means anything.
-const PROGRESS_SEEN_MIN: Duration = Duration::from_secs(3);
 
 /// A blob. Each of its pieces is missing, requested, leased or stored, and in one of these states only.
 #[derive(Debug)]
@@ -51,13 +52,20 @@ pub(super) struct Blob {
     /// Whether the whole was wrong here before: a piece may be wrong although its voucher is good, and who has only some
     /// pieces would give it out again and again. So pieces are taken from those that have all of them, and the upstream.
     pub(super) is_careful: bool,
-    /// Whether this node had fewer pieces than its neighbours when it stored the last one.
-    pub(super) is_behind: bool,
-    /// Whether it got them much more slowly than the fastest of its neighbours until then.
-    pub(super) is_slow: bool,
+    /// How this node did among its neighbours when it stored the last piece.
+    pub(super) standing: Standing,
     progress: Progress,
     /// Pieces before this one are stored.
     cursor: u32,
+}
+
+/// How a node does among its neighbours.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Standing {
+    /// It has fewer pieces.
+    pub(super) is_behind: bool,
+    /// It gets them much more slowly than the fastest.
+    pub(super) is_slow: bool,
 }
 
 /// How far a blob is.
@@ -69,28 +77,6 @@ pub(super) enum Stage {
     Complete,
     /// Verified.
     Held,
-}
-
-/// Another node in the blob's swarm.
-#[derive(Debug)]
-pub(super) struct Neighbour {
-    /// What it has, as far as it matters here: of pieces that this node has as well it says nothing.
-    pub(super) have: PieceMap,
-    /// Pieces that it said it has in all.
-    pub(super) held: u32,
-    pub(super) wants: bool,
-    /// Whether it is in this node's zone.
-    pub(super) is_near: bool,
-    /// When it last said what it has.
-    pub(super) heard_at: Time,
-    /// When this node last told it of new pieces.
-    pub(super) told_at: Time,
-    /// When this node sent it its whole map last.
-    pub(super) greeted_at: Option<Time>,
-    /// Greetings in a row without an answer.
-    pub(super) unanswered: u32,
-    /// How fast it gets pieces.
-    progress: Option<Progress>,
 }
 
 /// What pieces that a neighbour got mean to this node.
@@ -126,23 +112,6 @@ impl Availability {
     }
 }
 
-impl Neighbour {
-    pub(super) fn new(pieces: u32, is_near: bool) -> Self {
-        let have = PieceMap::empty(pieces);
-        Self {
-            have,
-            held: 0,
-            wants: true,
-            is_near,
-            heard_at: Time::ZERO,
-            told_at: Time::ZERO,
-            greeted_at: None,
-            unanswered: 0,
-            progress: None,
-        }
-    }
-}
-
 impl Blob {
     pub(super) fn new(
         now: Time,
@@ -175,8 +144,7 @@ impl Blob {
             hedged: 0,
             corrupted: 0,
             is_careful: false,
-            is_behind: false,
-            is_slow: false,
+            standing: Standing::default(),
             progress,
             cursor: 0,
         };
@@ -250,15 +218,18 @@ impl Blob {
     /// Whether this node gets less than a part of what the fastest of the neighbours gets that want pieces.
     pub(super) fn is_slower(&self, now: Time, part: f64) -> bool {
         let Some(own) = self.progress.rate(now, self.have.count(), PROGRESS_SEEN_MIN) else { return false };
-        let wanting = self.neighbours.values().filter(|neighbour| neighbour.wants);
-        let mut rates =
-            wanting.filter_map(|neighbour| neighbour.progress?.rate(now, neighbour.held, PROGRESS_SEEN_MIN));
+        let mut rates = self.neighbours.values().filter_map(|neighbour| neighbour.rate(now));
         rates.any(|rate| own < rate * part)
+    }
+
+    /// Whether a neighbour had so many pieces when this node heard of it first.
+    pub(super) fn came_late(&self, pieces: u32) -> bool {
+        self.neighbours.values().any(|neighbour| neighbour.had_first() >= pieces)
     }
 
     /// Requests that it may have at once while few of its pieces have come: one more for each.
     pub(super) fn requests_young(&self, start: usize) -> usize {
-        start.saturating_add(usize::try_from(self.progress.gained(self.have.count())).unwrap_or(usize::MAX))
+        start.saturating_add(self.progress.gained(self.have.count()) as usize)
     }
 
     /// Whether any neighbour, busy or not, has a piece that is missing here and not on its way.
@@ -276,7 +247,7 @@ impl Blob {
     pub(super) fn forget_a_neighbour(&mut self, may_go: impl Fn(&Neighbour) -> bool) -> bool {
         let answered = self.neighbours.iter().filter(|(_, neighbour)| neighbour.unanswered == 0 && may_go(neighbour));
         let oldest = answered.min_by_key(|(_, neighbour)| neighbour.heard_at).map(|(&id, _)| id);
-        oldest.inspect(|&id| self.remove_neighbour(id)).is_some()
+        oldest.and_then(|id| self.remove_neighbour(id)).is_some()
     }
 
     /// Whether pieces may be taken from a neighbour.
@@ -334,15 +305,9 @@ impl Blob {
 
     /// Takes over the whole map of a neighbour.
     pub(super) fn set_neighbour(&mut self, now: Time, id: MemberId, have: PieceMap, wants: bool, is_near: bool) {
-        let before = self.neighbours.get(&id);
-        let (greeted_at, progress) =
-            before.map_or((None, None), |neighbour| (neighbour.greeted_at, neighbour.progress));
-        self.remove_neighbour(id);
+        let before = self.remove_neighbour(id);
         have.iter().for_each(|piece| self.count(now, piece, is_near));
-        let held = have.count();
-        let progress = progress.or_else(|| Some(Progress::new(now, held)));
-        let neighbour =
-            Neighbour { have, held, wants, heard_at: now, greeted_at, progress, ..Neighbour::new(0, is_near) };
+        let neighbour = Neighbour::heard(now, have, wants, is_near, before.as_ref());
         self.neighbours.insert(id, neighbour);
     }
 
@@ -382,9 +347,11 @@ impl Blob {
         }
     }
 
-    pub(super) fn remove_neighbour(&mut self, id: MemberId) {
-        let Some(neighbour) = self.neighbours.remove(&id) else { return };
+    /// What was known of it, where it was one.
+    pub(super) fn remove_neighbour(&mut self, id: MemberId) -> Option<Neighbour> {
+        let neighbour = self.neighbours.remove(&id)?;
         neighbour.have.iter().for_each(|piece| self.discount(piece, neighbour.is_near));
+        Some(neighbour)
     }
 
     /// The pieces that neighbours have not been told of, as runs, and nothing untold any more.

@@ -11,7 +11,8 @@ use shoal_wire::{geometry::PieceIndex, ids::MemberId};
 use smallvec::SmallVec;
 
 use super::{
-    blob::{Blob, Neighbour},
+    blob::Blob,
+    neighbour::Neighbour,
     peer::{Peer, Peers},
     transfers::Transfers,
 };

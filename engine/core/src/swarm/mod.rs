@@ -11,6 +11,7 @@ mod crossing;
 mod following;
 mod holding;
 mod lease_work;
+mod neighbour;
 pub(crate) mod neighbours;
 mod peer;
 mod requests;

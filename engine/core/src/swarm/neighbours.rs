@@ -12,7 +12,8 @@ use shoal_wire::{
 
 use super::{
     Surroundings, Swarm, Timer,
-    blob::{Blob, Neighbour, Stage},
+    blob::{Blob, Stage},
+    neighbour::Neighbour,
 };
 use crate::time::Time;
 

@@ -5,7 +5,7 @@ use smallvec::SmallVec;
 
 use super::{
     Surroundings, Swarm, Timer,
-    blob::{Blob, News},
+    blob::{Blob, News, Standing},
     choice::{Choice, Chooser},
     is_young,
     transfers::Transfer,
@@ -30,6 +30,9 @@ const REQUESTS_SLOW_MIN: usize = 3;
 /// One that gets less than this share of what its fastest neighbour gets is slow.
 const SLOW_SHARE: f64 = 1.0 / 3.0;
 
+/// A node came late to a swarm if a member had so many pieces when it was heard of first.
+const LATE_PIECES: u32 = 16;
+
 /// Where a request stands among those of its peer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Place {
@@ -44,7 +47,7 @@ pub(super) enum Place {
 impl Swarm {
     /// Asks for pieces while there are free requests and pieces to be had.
     pub(super) fn make_requests(&mut self, around: &mut Surroundings<'_>) {
-        while self.is_idle() {
+        while self.has_room() {
             let Some((digest, choice)) = self.choose(around.now) else { break };
             let place = if choice.is_demanded { Place::First } else { Place::Usual };
             self.request(around, &digest, choice.piece, choice.from, place);
@@ -61,8 +64,13 @@ impl Swarm {
     }
 
     /// Whether there is room for a request.
-    fn is_idle(&self) -> bool {
+    fn has_room(&self) -> bool {
         self.transfers.leading() < self.requests_max()
+    }
+
+    /// Whether there is, and a blob that is not held back.
+    fn is_idle(&self) -> bool {
+        self.has_room() && self.blobs.values().any(|blob| blob.is_wanted() && !self.is_beginning(blob))
     }
 
     /// Requests at once. What this node fetches from the upstream takes their place: it comes in over the same link, and
@@ -78,14 +86,14 @@ impl Swarm {
             return most.saturating_sub(self.holding.len() * each / wanted().count().max(1)).max(REQUESTS_MIN);
         }
         let usual = if is_plenty { self.config.requests_plenty } else { self.config.requests_max };
-        let behind = if wanted().any(|blob| blob.is_behind) { self.config.requests_behind } else { 0 };
+        let behind = if wanted().any(|blob| blob.standing.is_behind) { self.config.requests_behind } else { 0 };
         (self.transfers.requests_for(usual).max(REQUESTS_MIN) + behind).min(within)
     }
 
     /// Requests at once of a node on a slow link. More would not come sooner: they would keep slots of others that have faster
     /// peers to serve, and what a reader waits for would get a small share of the link.
     fn requests_of_slow(&self) -> usize {
-        if self.blobs.values().any(|blob| blob.is_wanted() && blob.is_slow) {
+        if self.blobs.values().any(|blob| blob.is_wanted() && blob.standing.is_slow) {
             self.transfers.requests_within(self.config.requests_slow_time).max(REQUESTS_SLOW_MIN)
         } else {
             usize::MAX
@@ -109,8 +117,7 @@ impl Swarm {
         for (_, _, digest) in order {
             let Some(blob) = self.blobs.get(&digest).filter(|blob| blob.lacks_what_neighbours_have()) else { continue };
             // What readers wait for comes on top.
-            let under_way = blob.requested.count() as usize + self.holding.of_blob(&digest).count();
-            let is_full = under_way >= blob.requests_young(self.config.requests_young);
+            let is_full = self.is_beginning(blob);
             if is_full && blob.demand.is_empty() && blob.cursor() > 0 {
                 continue;
             }
@@ -122,6 +129,13 @@ impl Swarm {
             }
         }
         None
+    }
+
+    /// Whether enough of a blob is on its way for how few of its pieces have come. Who comes late to a swarm is not held back:
+    /// there is much for it to get, and others wait for what it brings in.
+    fn is_beginning(&self, blob: &Blob) -> bool {
+        let requests = blob.requested.count() as usize;
+        requests >= blob.requests_young(self.config.requests_young) && !blob.came_late(LATE_PIECES)
     }
 
     /// Requests to other zones.
@@ -184,8 +198,8 @@ impl Swarm {
         }
         blob.progressed_at = around.now;
         blob.demand.retain(|&demanded| demanded != piece);
-        blob.is_behind = blob.lags(self.config.behind_pieces);
-        blob.is_slow = blob.is_slower(around.now, SLOW_SHARE);
+        let is_behind = blob.lags(self.config.behind_pieces);
+        blob.standing = Standing { is_behind, is_slow: blob.is_slower(around.now, SLOW_SHARE) };
         let is_last = !blob.is_wanted();
         if is_last {
             self.timers.set(Timer::Announce(*digest), around.now);

@@ -239,6 +239,24 @@ mod tests {
     }
 
     #[test]
+    fn requests_for_a_time_follow_the_last_arrivals() {
+        let mut transfers = Transfers::default();
+        let second = Duration::from_secs(1);
+        let arrive = |transfers: &mut Transfers, from: Duration, every: Duration, pieces: u32| {
+            (0..pieces).for_each(|piece| transfers.note_arrival(Time::ZERO + from + every * piece));
+        };
+        arrive(&mut transfers, Duration::ZERO, second, 7);
+        assert_eq!(transfers.requests_within(second), usize::MAX, "too few to tell");
+        arrive(&mut transfers, second * 7, second, 1);
+        assert_eq!((transfers.requests_within(second * 2), transfers.requests_within(second / 2)), (2, 0));
+        arrive(&mut transfers, second * 10, second / 10, 8);
+        assert_eq!(transfers.requests_within(second * 2), 20, "those before are forgotten");
+        arrive(&mut transfers, second * 20, Duration::ZERO, 1000);
+        assert!(transfers.requests_within(second) > 1_000_000, "all at once");
+        assert_eq!(transfers.arrivals.len(), ARRIVALS_KEPT);
+    }
+
+    #[test]
     fn a_short_last_piece_that_comes_first_lets_no_other_hang() {
         let mut transfers = Transfers::default();
         transfers.measure(376, Duration::from_millis(75));

@@ -19,8 +19,15 @@ const DIGEST: Digest = Digest::Sha256([2; 32]);
 const SIZE: u64 = 1024 * 1024;
 const PEER: MemberId = MemberId([9; 16]);
 
-/// A node that knows of nobody else.
+/// A node that knows of nobody else, and is not held back at the beginning of a pull.
 pub(crate) fn node() -> Node {
+    let mut config = CoreConfig::default();
+    config.swarm.requests_young = 64;
+    node_with(config)
+}
+
+/// A node that knows of nobody else.
+pub(crate) fn node_with(config: CoreConfig) -> Node {
     let own = MemberRecord {
         public_key: PublicKey([1; 32]),
         generation: Generation(1),
@@ -30,7 +37,7 @@ pub(crate) fn node() -> Node {
         version: u16::from(PROTOCOL_VERSION),
         upload_bytes_per_s: 0,
     };
-    Node::new(CoreConfig::default(), own, 7, Time::ZERO)
+    Node::new(config, own, 7, Time::ZERO)
 }
 
 /// Pieces that the node asks the peer for once it has this input.

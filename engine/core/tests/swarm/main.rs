@@ -1,5 +1,6 @@
 //! Whole swarms in virtual time, without sockets: real nodes on a made-up network.
 
+mod beginning;
 mod careful;
 mod cold_start;
 mod failures;
