@@ -116,6 +116,14 @@ pub enum Input {
         /// The pieces, at most a few.
         pieces: Vec<PieceIndex>,
     },
+    /// How far the readers of a wanted blob are, where each of them reads all of it from its start; replaces what was said
+    /// before. Where nobody else wants the blob, pieces far ahead of them are not asked for yet.
+    ReadersAt {
+        /// Of the blob.
+        digest: Digest,
+        /// The piece at which the first of them is; `None` where some read otherwise or have not begun.
+        piece: Option<PieceIndex>,
+    },
 
     /// A piece arrived from a peer, is verified against its voucher, and is in the store.
     PieceStored {

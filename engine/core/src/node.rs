@@ -197,6 +197,7 @@ impl Node {
             Input::Hold { digest, size } => swarm.hold(around, digest, size),
             Input::Unwant { digest } | Input::Dropped { digest } => swarm.drop_blob(around, &digest),
             Input::Demand { digest, pieces } => swarm.demand(around, &digest, pieces),
+            Input::ReadersAt { digest, piece } => swarm.readers_at(around, &digest, piece),
             Input::PieceStored { transfer, injector: _ } => swarm.piece_stored(around, transfer),
             Input::PieceProgress { transfer } => swarm.piece_progress(now, transfer),
             Input::PieceFailed { transfer, failure } => swarm.piece_failed(around, transfer, failure),

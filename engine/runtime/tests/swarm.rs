@@ -183,6 +183,32 @@ async fn nodes_that_pull_at_once_cost_the_upstream_about_one_copy() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn pieces_come_no_further_ahead_of_a_slow_reader_than_memory_reaches() {
+    const MIB: u64 = 1024 * 1024;
+    let registry = Registry::new(96 * 1024 * 1024, true);
+    let nodes = cluster(&registry, 2).await;
+    read(&nodes[0].engine, registry.request()).await.expect("the pull succeeds");
+    until("the blob is held", || nodes[0].engine.held(&registry.digest()).is_some()).await;
+    let received = || counter(&nodes[1].engine, "peer_received_bytes");
+    let request = BlobRequest { source: None, ..registry.request() };
+    let mut reader = nodes[1].engine.open(request).await.expect("it opens");
+    let mut bytes = Vec::new();
+    // 32 MiB, from the start of the step of 4 MiB in which the reader is; a quarter of a MiB is in its hands.
+    let reach = 32 * MIB;
+    while let Some(chunk) = reader.next().await {
+        bytes.extend_from_slice(&chunk.expect("good"));
+        let read = bytes.len() as u64;
+        if read == 8 * MIB {
+            until("the rest within reach has come", || received() >= 8 * MIB - 4 * MIB + reach).await;
+        }
+        assert!(received() <= read + reach, "{} bytes came when {read} were read", received());
+    }
+    assert!(bytes == registry.blob, "every byte is right");
+    assert_eq!(registry.sent_bytes.load(SeqCst), registry.blob.len() as u64, "once, to the first node");
+    stop(nodes).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_pull_is_timed_beside_what_the_link_allows() {
     let registry = Registry::new(4_000_000, true);
     let directory = tempfile::tempdir().expect("a directory");

@@ -50,6 +50,10 @@ pub struct SwarmConfig {
     /// With more than so many the next piece is asked for of a peer before its last has come. With fewer, what is asked for
     /// early is asked for of the wrong peer: more links stand still than where requests wait for pieces.
     pub follow_pieces: u32,
+    /// Bytes of a blob that are asked for ahead of the first of its readers where nobody else wants the blob, at least three
+    /// pieces: the one that is read, and two that come meanwhile. What is further ahead would leave the memory of recent pieces before its reader comes, and be read from the
+    /// disk. Half of that memory, because pieces that are on their way take some of it.
+    pub reader_ahead_bytes: u64,
     /// Neighbours that a node looks for in each swarm.
     pub neighbours: usize,
     /// Neighbours in other zones that it looks for besides, where its zone has gateways.
@@ -120,6 +124,7 @@ impl Default for SwarmConfig {
             lease_requests: 3,
             plenty_pieces: 8,
             follow_pieces: 24,
+            reader_ahead_bytes: 32 * 1024 * 1024,
             neighbours: 16,
             neighbours_far: 12,
             requests_far_max: 2,

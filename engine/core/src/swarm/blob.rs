@@ -17,6 +17,9 @@ use super::{
 };
 use crate::{progress::Progress, sorted_map::SortedMap, time::Time};
 
+/// Pieces that are asked for ahead of readers however large they are: one is read, and two come meanwhile.
+const READER_AHEAD_PIECES_MIN: u32 = 3;
+
 /// A blob. Each of its pieces is missing, requested, leased or stored, and in one of these states only.
 #[derive(Debug)]
 pub(super) struct Blob {
@@ -31,6 +34,8 @@ pub(super) struct Blob {
     pub(super) can_lease: bool,
     /// Pieces that a reader waits for.
     pub(super) demand: Vec<PieceIndex>,
+    /// The piece at which the first of its readers is, where all of them read all of it.
+    pub(super) readers_at: Option<PieceIndex>,
     pub(super) neighbours: SortedMap<MemberId, Neighbour>,
     /// How many neighbours have each piece.
     availability: Vec<Availability>,
@@ -132,6 +137,7 @@ impl Blob {
             have,
             can_lease,
             demand: Vec::new(),
+            readers_at: None,
             neighbours: SortedMap::new(),
             availability: vec![Availability::default(); pieces as usize],
             offered: PieceMap::empty(pieces),
@@ -235,6 +241,31 @@ impl Blob {
     /// Whether any neighbour, busy or not, has a piece that is missing here and not on its way.
     pub(super) fn lacks_what_neighbours_have(&self) -> bool {
         (self.cursor as usize / 64..self.offered.words().len()).any(|word| self.open(word) != 0)
+    }
+
+    /// Whether a neighbour misses pieces.
+    pub(super) fn is_wanted_elsewhere(&self) -> bool {
+        self.neighbours.values().any(|neighbour| neighbour.wants)
+    }
+
+    /// The first piece that is not asked for yet where nobody but this node's readers wants the blob: it is so many bytes
+    /// ahead of them, and [`READER_AHEAD_PIECES_MIN`] pieces.
+    pub(super) fn end_of_readers(&self, ahead_bytes: u64) -> u32 {
+        let ahead = u32::try_from(ahead_bytes / self.geometry.piece_bytes()).unwrap_or(u32::MAX);
+        let ahead = ahead.max(READER_AHEAD_PIECES_MIN);
+        let count = self.geometry.pieces();
+        self.readers_at.map_or(count, |piece| piece.0.saturating_add(ahead).min(count))
+    }
+
+    /// Whether nothing is left to be asked for until the readers have come further.
+    pub(super) fn waits_for_readers(&self, ahead_bytes: u64) -> bool {
+        let end = self.end_of_readers(ahead_bytes);
+        if end == self.geometry.pieces() || self.is_wanted_elsewhere() {
+            return false;
+        }
+        let (first, last) = (self.cursor / 64, end / 64);
+        let below = |word: u32| if word == last { (1 << (end % 64)) - 1 } else { u64::MAX };
+        (first..=last).all(|word| self.open(word as usize) & below(word) == 0)
     }
 
     /// Whether nothing has come for so long, nothing is asked for, and no neighbour has what is missing here.

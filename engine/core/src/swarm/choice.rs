@@ -3,7 +3,8 @@
 //! Pieces that a reader waits for come first, then the rarest within a window after the contiguous prefix, then the
 //! rarest of all. Windowed rarest-first keeps readers supplied and costs late comers nothing; ties are broken at random,
 //! so that neighbours fetch different pieces and have something to exchange (Cohen, "Incentives Build Robustness in
-//! BitTorrent", 2003, section 2.4; Legout et al., IMC 2006). Where no neighbour misses anything, pieces come in order.
+//! BitTorrent", 2003, section 2.4; Legout et al., IMC 2006). Where no neighbour misses anything, pieces come in order, and
+//! no further ahead of the readers than the memory of recent pieces reaches.
 
 use std::time::Duration;
 
@@ -209,10 +210,13 @@ impl<'a> Chooser<'a> {
         availability: impl Fn(PieceIndex) -> u16,
     ) -> Option<PieceIndex> {
         let (cursor, count) = (blob.cursor(), blob.geometry.pieces());
-        if !blob.neighbours.values().any(|neighbour| neighbour.wants) {
-            // Nobody profits by a piece out of order, and the readers take bytes from memory that come in order.
-            return (cursor / 64..count.div_ceil(64))
-                .find_map(|word| bits(pieces(word as usize)).next().map(|bit| piece_at(word as usize, bit)));
+        if !blob.is_wanted_elsewhere() {
+            // Nobody profits by a piece out of order, and the readers take bytes from memory that come in order, and not
+            // long before they get there.
+            let end = blob.end_of_readers(self.config.reader_ahead_bytes);
+            return (cursor / 64..end.div_ceil(64))
+                .find_map(|word| bits(pieces(word as usize)).next().map(|bit| piece_at(word as usize, bit)))
+                .filter(|piece| piece.0 < end);
         }
         let window_end = cursor.saturating_add(self.config.window_pieces).min(count);
         self.rarest_between(cursor, window_end, &pieces, &availability)

@@ -197,6 +197,16 @@ impl Swarm {
         }
     }
 
+    /// How far the readers of a blob are.
+    pub(crate) fn readers_at(&mut self, around: &mut Surroundings<'_>, digest: &Digest, piece: Option<PieceIndex>) {
+        if let Some(blob) = self.blobs.get_mut(digest) {
+            blob.readers_at = piece;
+            if !blob.is_wanted_elsewhere() {
+                self.make_requests(around);
+            }
+        }
+    }
+
     /// The whole blob has its digest.
     pub(crate) fn verified(&mut self, around: &mut Surroundings<'_>, digest: &Digest) {
         self.tainted.remove(digest);

@@ -70,7 +70,8 @@ impl Swarm {
 
     /// Whether there is, and a blob that is not held back.
     fn is_idle(&self) -> bool {
-        self.has_room() && self.blobs.values().any(|blob| blob.is_wanted() && !self.is_beginning(blob))
+        let waits = |blob: &Blob| self.is_beginning(blob) || blob.waits_for_readers(self.config.reader_ahead_bytes);
+        self.has_room() && self.blobs.values().any(|blob| blob.is_wanted() && !waits(blob))
     }
 
     /// Requests at once. What this node fetches from the upstream takes their place: it comes in over the same link, and

@@ -11,6 +11,7 @@ mod names;
 mod outcomes;
 mod pull;
 mod questions;
+mod readers;
 mod storms;
 mod telling;
 mod tuning;

@@ -8,6 +8,7 @@
 //! Bounds: what is gathered and what is kept together, [`BUDGET_KIB`], and [`RESERVE_KIB`] for small pieces beside that;
 //! buffers that wait to be used again, [`FREE_CHUNKS_MAX`].
 
+mod chunk;
 mod gathering;
 mod recent;
 
@@ -21,12 +22,14 @@ use std::{
 };
 
 use bytes::Bytes;
-use rustix::{buffer::spare_capacity, io::Errno};
 use shoal_wire::{digest::Digest, geometry::PieceIndex};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 pub(crate) use self::gathering::{Gathering, PieceBytes};
-use self::recent::Recent;
+use self::{
+    chunk::{BUFFER_BYTES, Chunk},
+    recent::Recent,
+};
 
 /// Bytes of a chunk: large enough that a system call or a step of the hash does much, small enough to stay in the
 /// processor's cache between them.
@@ -122,57 +125,32 @@ impl PieceMemory {
     pub(crate) fn read_at(self: &Arc<Self>, file: &File, offset: u64, length: u64) -> io::Result<Bytes> {
         let length = usize::try_from(length).map_err(io::Error::other)?.min(CHUNK_BYTES);
         let mut chunk = self.chunk(length);
-        while chunk.bytes.len() < length {
-            let position = offset + chunk.bytes.len() as u64;
-            match rustix::io::pread(file, spare_capacity(&mut chunk.bytes), position) {
-                Ok(0) => return Err(io::ErrorKind::UnexpectedEof.into()),
-                Ok(_) | Err(Errno::INTR) => {}
-                Err(error) => return Err(error.into()),
-            }
-        }
-        chunk.bytes.truncate(length);
+        chunk.read_at(file, offset, length)?;
         Ok(Bytes::from_owner(chunk))
     }
 
-    /// An empty buffer for `length` bytes.
+    /// A chunk without bytes, with room for `length`.
     fn chunk(self: &Arc<Self>, length: usize) -> Chunk {
         // Few blobs end with a chunk that is much shorter; those that are small alone are not worth a large buffer.
-        let whole = length > CHUNK_BYTES / 2;
-        let free = if whole { crate::lock(&self.free).pop() } else { None };
-        let bytes = free.unwrap_or_else(|| Vec::with_capacity(if whole { CHUNK_BYTES } else { length }));
-        Chunk { bytes, memory: self.clone() }
+        if length <= CHUNK_BYTES / 2 {
+            return Chunk::small(length, self.clone());
+        }
+        let free = crate::lock(&self.free).pop();
+        Chunk::aligned(free.unwrap_or_else(|| Vec::with_capacity(BUFFER_BYTES)), self.clone())
+    }
+
+    /// Keeps a buffer to be used again, where few wait for that.
+    fn take_back(&self, buffer: Vec<u8>) {
+        let mut free = crate::lock(&self.free);
+        if free.len() < FREE_CHUNKS_MAX {
+            free.push(buffer);
+        }
     }
 }
 
 impl std::fmt::Debug for PieceMemory {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("PieceMemory").field("free_kib", &self.budget.available_permits()).finish_non_exhaustive()
-    }
-}
-
-/// A buffer that goes back to where it came from.
-struct Chunk {
-    bytes: Vec<u8>,
-    memory: Arc<PieceMemory>,
-}
-
-impl AsRef<[u8]> for Chunk {
-    fn as_ref(&self) -> &[u8] {
-        &self.bytes
-    }
-}
-
-impl Drop for Chunk {
-    fn drop(&mut self) {
-        let mut bytes = std::mem::take(&mut self.bytes);
-        if bytes.capacity() != CHUNK_BYTES {
-            return;
-        }
-        bytes.clear();
-        let mut free = crate::lock(&self.memory.free);
-        if free.len() < FREE_CHUNKS_MAX {
-            free.push(bytes);
-        }
     }
 }
 

@@ -134,6 +134,34 @@ async fn parts_end_with_their_chunk() {
     assert_eq!(memory.recent_part(&DIGEST, PieceIndex(4), 0, 1), None);
 }
 
+#[tokio::test]
+async fn pieces_of_whole_pages_can_be_written_from_where_they_are() {
+    let memory = memory();
+    let at = |piece: &PieceBytes| piece.chunks().iter().map(|chunk| chunk.as_ptr() as usize).collect::<Vec<_>>();
+    let mut before = Vec::new();
+    for _ in 0..2 {
+        let whole = piece(&memory, &content(2 * CHUNK_BYTES)).await;
+        assert!(whole.is_aligned(), "{:?}", at(&whole));
+        let now = at(&whole);
+        assert!(before.is_empty() || now.iter().all(|address| before.contains(address)), "buffers are used again");
+        before = now;
+    }
+    assert!(!piece(&memory, &content(2 * CHUNK_BYTES + 5)).await.is_aligned());
+}
+
+#[tokio::test]
+async fn a_piece_written_at_once_has_its_place() {
+    let bytes = content(2 * CHUNK_BYTES + 5);
+    let piece = piece(&memory(), &bytes).await;
+    let file = tempfile::tempfile().expect("a file");
+    piece.write_at_once(&file, 7).expect("written");
+    let found = memory().read_at(&file, 7, CHUNK_BYTES as u64).expect("read");
+    assert_eq!(found, bytes[..CHUNK_BYTES]);
+    assert_eq!(file.metadata().expect("its length").len(), 7 + bytes.len() as u64);
+    let full = std::fs::OpenOptions::new().write(true).open("/dev/full").expect("a file that is always full");
+    assert_eq!(piece.write_at_once(&full, 0).expect_err("full").kind(), io::ErrorKind::StorageFull);
+}
+
 #[test]
 fn files_are_read_into_buffers_that_are_used_again() {
     let memory = memory();

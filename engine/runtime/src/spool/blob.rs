@@ -6,7 +6,10 @@ use std::{
     io,
     num::NonZeroU64,
     path::{Path, PathBuf},
-    sync::{Arc, Mutex, MutexGuard, Weak, atomic::AtomicBool},
+    sync::{
+        Arc, Mutex, MutexGuard, Weak,
+        atomic::{AtomicBool, Ordering::Relaxed},
+    },
 };
 
 use shoal_wire::{
@@ -19,6 +22,7 @@ use shoal_wire::{
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use super::{
+    direct::DirectFile,
     interest::{Interest, News},
     prefix::Prefix,
     pull::Stopwatch,
@@ -76,6 +80,8 @@ pub(super) struct State {
     /// Empty where the blob was found on disk. They take less than a hundredth of a percent of what the blob takes.
     hashes: Vec<PieceHash>,
     pub(super) file: Option<Arc<File>>,
+    /// The same file, where pieces are written past the page cache.
+    pub(super) direct: Option<DirectFile>,
     pub(super) prefix: Prefix,
     pub(super) stopwatch: Stopwatch,
     write_failures: u32,
@@ -90,6 +96,8 @@ pub(crate) struct Blob {
     path: PathBuf,
     me: Weak<Self>,
     pub(super) checking: AtomicBool,
+    /// Whether a peer has asked for any of it.
+    asked: AtomicBool,
     state: Mutex<State>,
     writer: Arc<Semaphore>,
     pub(super) news: Arc<News>,
@@ -127,6 +135,7 @@ impl Blob {
             vouchers: HashMap::new(),
             hashes: Vec::new(),
             file: None,
+            direct: None,
             prefix: Prefix::new(&digest),
             stopwatch: Stopwatch::default(),
             write_failures: 0,
@@ -140,6 +149,7 @@ impl Blob {
             path,
             me: me.clone(),
             checking: AtomicBool::new(false),
+            asked: AtomicBool::new(false),
             state,
             writer,
             news,
@@ -204,6 +214,15 @@ impl Blob {
         self.state().hashes.get(piece.0 as usize).copied()
     }
 
+    /// A peer asks for a piece: more will be asked for, and are read from the page cache.
+    pub(crate) fn note_asked(&self) {
+        self.asked.store(true, Relaxed);
+    }
+
+    pub(super) fn is_asked(&self) -> bool {
+        self.asked.load(Relaxed)
+    }
+
     pub(super) fn last_used(&self) -> u64 {
         self.state().last_used
     }
@@ -260,8 +279,12 @@ impl Blob {
             state.writing.push(piece);
             file
         };
+        let offset = self.geometry.range(piece).start;
         let written = loop {
-            match bytes.write_at(&file, self.geometry.range(piece).start) {
+            if self.write_directly(&file, bytes, offset) {
+                break Ok(());
+            }
+            match bytes.write_at(&file, offset) {
                 Err(error) if is_full(&error) && make_room() => {}
                 written => break written,
             }
@@ -369,6 +392,7 @@ impl Blob {
         state.vouchers.clear();
         self.memory.forget(&self.digest);
         state.prefix = Prefix::new(&self.digest);
+        state.direct = None;
         state.file.take().map(|_| self.move_aside(&self.partial_path(), state))
     }
 
@@ -395,9 +419,10 @@ impl Blob {
             return Ok(file.clone());
         }
         let path = self.partial_path();
-        let file = OpenOptions::new().create(true).truncate(true).read(true).write(true).open(path)?;
+        let file = OpenOptions::new().create(true).truncate(true).read(true).write(true).open(&path)?;
         file.set_len(self.geometry.size())?;
         let file = Arc::new(file);
+        state.direct = DirectFile::open(&path);
         state.file = Some(file.clone());
         Ok(file)
     }
@@ -410,7 +435,8 @@ impl Blob {
 
     #[cfg(test)]
     pub(crate) fn replace_file(&self, file: File) {
-        self.state().file = Some(Arc::new(file));
+        let mut state = self.state();
+        (state.file, state.direct) = (Some(Arc::new(file)), None);
     }
 }
 
@@ -447,7 +473,7 @@ impl State {
         let vouchers = std::mem::take(&mut self.vouchers);
         let hashes = (0..self.have.pieces()).map(|piece| vouchers.get(&PieceIndex(piece)).map(|voucher| voucher.hash));
         self.hashes = hashes.collect::<Option<_>>().unwrap_or_default();
-        self.file = None;
+        (self.file, self.direct) = (None, None);
         self.interest.wake_all();
     }
 }

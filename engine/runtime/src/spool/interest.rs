@@ -24,6 +24,9 @@ use crate::{clock, engine::BlobError, metrics::Metrics, upstream::UpstreamSource
 const DEMAND_AHEAD: u32 = 2;
 /// Pieces demanded at once for one blob.
 const DEMAND_MAX: usize = 16;
+/// The core is told anew how far the readers are when they have come so many bytes further, or to the next piece where
+/// that is larger: an eighth of what is asked for ahead of them.
+const TOLD_STEP_BYTES: u64 = 4 * 1024 * 1024;
 
 /// Blobs that may have something to tell the core.
 #[derive(Default)]
@@ -82,9 +85,13 @@ pub(super) struct Interest {
     waiters: Vec<(PieceIndex, oneshot::Sender<()>)>,
     /// For each reader of a part: pieces from its cursor to the end of its part.
     demands: BTreeMap<u64, Range<u32>>,
+    /// For each reader of everything that has begun: the piece under its cursor.
+    cursors: BTreeMap<u64, u32>,
     sources: Sources,
     told: Told,
     told_demand: Vec<PieceIndex>,
+    /// How far the readers are, as far as the core knows; `None` where it does not want the blob.
+    told_front: Option<PieceIndex>,
     corrupt_untold: bool,
     queued: bool,
 }
@@ -109,6 +116,7 @@ impl Interest {
         self.readers = 0;
         self.sources.remove_all();
         self.demands.clear();
+        self.cursors.clear();
         self.wake_all();
     }
 
@@ -116,6 +124,12 @@ impl Interest {
     pub(super) fn corrupt(&mut self) {
         self.end(&BlobError::Corrupt);
         self.corrupt_untold = matches!(self.told, Told::Wanted { .. });
+    }
+
+    /// Where the first of the readers is, in steps of `step` pieces, if each of them reads everything and has begun.
+    fn front(&self, step: u32) -> Option<PieceIndex> {
+        let first = self.cursors.values().max().filter(|_| self.cursors.len() == self.readers)?;
+        Some(PieceIndex(first / step * step))
     }
 
     fn wait(&mut self, piece: PieceIndex) -> oneshot::Receiver<()> {
@@ -159,6 +173,9 @@ impl Reading {
             if let Some(error) = self.ended() {
                 return Err(error);
             }
+            if demand.is_none() {
+                self.move_to(piece);
+            }
             let woken = {
                 let mut state = self.blob.state();
                 if state.interest.epoch != self.epoch {
@@ -183,6 +200,20 @@ impl Reading {
             let _ = woken.await;
         }
     }
+
+    /// Notes how far a reader of everything is, which the core may have to know.
+    fn move_to(&self, piece: PieceIndex) {
+        let step = self.blob.told_step();
+        let mut state = self.blob.state();
+        if state.interest.epoch != self.epoch || state.interest.cursors.insert(self.id, piece.0) == Some(piece.0) {
+            return;
+        }
+        let is_news = state.phase == Phase::Filling && state.interest.front(step) != state.interest.told_front;
+        drop(state);
+        if is_news {
+            self.blob.news.tell(&self.blob);
+        }
+    }
 }
 
 impl Drop for Reading {
@@ -195,15 +226,13 @@ impl Drop for Reading {
         if let Some(source) = &self.source {
             state.interest.sources.remove(source);
         }
-        let demanded = state.interest.demands.remove(&self.id).is_some();
-        let last = state.interest.readers == 0;
-        if last && state.phase == Phase::Verified {
+        state.interest.demands.remove(&self.id);
+        state.interest.cursors.remove(&self.id);
+        if state.interest.readers == 0 && state.phase == Phase::Verified {
             self.blob.memory.forget(self.blob.digest());
         }
         drop(state);
-        if last || demanded {
-            self.blob.news.tell(&self.blob);
-        }
+        self.blob.news.tell(&self.blob);
     }
 }
 
@@ -243,6 +272,7 @@ impl Blob {
         if matches!(state.interest.told, Told::Wanted { .. }) {
             self.metrics.blobs_wanted.add(-1);
             state.interest.told = Told::Nothing;
+            state.interest.told_front = None;
             state.stopwatch.pause(clock::now());
         }
     }
@@ -258,6 +288,7 @@ impl Blob {
         let before = state.interest.told;
         inputs.extend(self.next_level(&mut state));
         inputs.extend(self.next_demand(&mut state));
+        inputs.extend(self.next_front(&mut state));
         let after = state.interest.told;
         count_wanted(&self.metrics, before, after);
         self.time(&mut state, before, after);
@@ -323,6 +354,23 @@ impl Blob {
         }
         state.interest.told_demand.clone_from(&pieces);
         Some(Input::Demand { digest: *self.digest(), pieces })
+    }
+
+    fn next_front(&self, state: &mut State) -> Option<Input> {
+        if !matches!(state.interest.told, Told::Wanted { .. }) {
+            state.interest.told_front = None;
+            return None;
+        }
+        let piece = state.interest.front(self.told_step());
+        if piece == std::mem::replace(&mut state.interest.told_front, piece) {
+            return None;
+        }
+        Some(Input::ReadersAt { digest: *self.digest(), piece })
+    }
+
+    /// Pieces between two reports of how far the readers are, at least one.
+    fn told_step(&self) -> u32 {
+        u32::try_from(TOLD_STEP_BYTES / self.geometry().piece_bytes()).unwrap_or(u32::MAX).max(1)
     }
 }
 

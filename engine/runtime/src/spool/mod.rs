@@ -2,6 +2,7 @@
 //!
 //! - `blob`: the pieces of one blob and who reads it; `prefix`: its digest, computed along the contiguous prefix;
 //! - `check`: blobs of an earlier life, which are not served before they are verified again;
+//! - `direct`: pieces that go past the page cache, because only local readers want them;
 //! - `interest`: what its readers want, told to the core as levels, so that no order of events can lose one;
 //! - `sources`: where its readers say that it can be fetched;
 //! - `pull`: how long it takes, beside the least time that the links allow;
@@ -11,6 +12,7 @@
 
 pub(crate) mod blob;
 mod check;
+mod direct;
 pub(crate) mod interest;
 pub(crate) mod prefix;
 mod pull;

@@ -87,6 +87,7 @@ fn names(inputs: &[Input]) -> Vec<&'static str> {
         Input::Hold { .. } => "hold",
         Input::Dropped { .. } => "dropped",
         Input::Demand { .. } => "demand",
+        Input::ReadersAt { .. } => "readers at",
         Input::Verified { .. } => "verified",
         Input::Corrupt { .. } => "corrupt",
         _ => "another",
@@ -531,4 +532,94 @@ async fn stopping_ends_all_readers() {
     assert!(reader.next().now_or_never().is_none());
     spool.stop();
     assert_eq!(reader.next().await, Some(Err(BlobError::Stopping)));
+}
+
+/// How far the core is told that the readers are, each time that it is told.
+fn told_fronts(spool: &Spool) -> Vec<Option<u32>> {
+    let front = |input: &Input| match input {
+        Input::ReadersAt { piece, .. } => Some(piece.map(|piece| piece.0)),
+        _ => None,
+    };
+    spool.news().drain().iter().filter_map(front).collect()
+}
+
+#[tokio::test]
+async fn the_core_is_told_how_far_readers_are_in_steps() {
+    let directory = tempfile::tempdir().expect("a directory");
+    let spool = open(&directory, 1 << 30);
+    // Pieces of 256 KiB, steps of 4 MiB.
+    let bytes = content(40 * PIECE, 1);
+    let reading = want(&spool, &bytes);
+    let blob = reading.blob().clone();
+    let mut first = reader(reading);
+    assert_eq!(told_fronts(&spool), [], "it has not begun");
+    assert!(first.next().now_or_never().is_none());
+    assert_eq!(told_fronts(&spool), [Some(0)]);
+    for piece in 0..39 {
+        put(&blob, &bytes, piece);
+    }
+    let read = async |reader: &mut BlobReader, pieces: usize| {
+        let mut left = pieces * PIECE;
+        while left > 0 {
+            left -= reader.next().await.expect("there are more").expect("good").len();
+        }
+    };
+    read(&mut first, 16).await;
+    assert_eq!(told_fronts(&spool), [], "it is at the next piece only when it reads that");
+    read(&mut first, 1).await;
+    assert_eq!(told_fronts(&spool), [Some(16)]);
+    read(&mut first, 14).await;
+    assert_eq!(told_fronts(&spool), []);
+
+    let mut second = reader(want(&spool, &bytes));
+    assert_eq!(told_fronts(&spool), [None], "one has not begun");
+    read(&mut second, 1).await;
+    assert_eq!(told_fronts(&spool), [Some(16)], "the first counts");
+    drop(first);
+    assert_eq!(told_fronts(&spool), [Some(0)], "it is gone");
+    let piece = PIECE as u64;
+    let part = reader_of(want(&spool, &bytes), 30 * piece..32 * piece, false);
+    assert_eq!(told_fronts(&spool), [None], "one reads a part");
+    drop(part);
+    assert_eq!(told_fronts(&spool), [Some(0)]);
+    drop(second);
+    assert_eq!(names(&spool.news().drain()), ["unwant"]);
+    let mut third = reader(want(&spool, &bytes));
+    read(&mut third, 1).await;
+    assert_eq!(names(&spool.news().drain()), ["want and lease", "readers at"], "whatever it was told before");
+}
+
+/// Bytes of pieces that were written past the page cache while `bytes` filled a blob of which `asked` says whether a peer
+/// asks for it after its first piece.
+fn written_directly(bytes: &[u8], asked: bool) -> u64 {
+    let directory = tempfile::tempdir().expect("a directory");
+    let metrics: Arc<Metrics> = Arc::default();
+    let spool = Spool::open(directory.path(), 1 << 30, Arc::default(), metrics.clone(), None).expect("the spool opens");
+    let reading = want(&spool, bytes);
+    let blob = reading.blob();
+    put(blob, bytes, 0);
+    if asked {
+        blob.note_asked();
+    }
+    for piece in 1..blob.geometry().pieces() {
+        put(blob, bytes, piece);
+    }
+    assert!(blob.is_verified());
+    let found = std::fs::read(blob.path()).expect("it is there");
+    assert!(found == bytes, "every byte is where it belongs");
+    metrics.spool_direct_bytes.get()
+}
+
+#[test]
+fn what_only_local_readers_want_goes_past_the_page_cache() {
+    let directory = tempfile::tempdir().expect("a directory");
+    let probe = directory.path().join("probe");
+    std::fs::write(&probe, []).expect("written");
+    let is_possible = super::direct::DirectFile::open(&probe).is_some();
+    let piece = PIECE as u64;
+    // Fewer pieces than a disk is judged by, so that a slow one makes no difference. The last is no whole page.
+    let bytes = content(5 * PIECE + 777, 1);
+    let direct = |pieces: u64| if is_possible { pieces * piece } else { 0 };
+    assert_eq!(written_directly(&bytes, false), direct(5));
+    assert_eq!(written_directly(&bytes, true), direct(1), "peers are served from the page cache");
 }

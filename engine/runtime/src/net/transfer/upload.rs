@@ -184,6 +184,7 @@ impl Uploads {
             return Err(SendFailure::NotHeld);
         }
         self.spool.touch(&blob);
+        blob.note_asked();
         let mut source = PieceSource::new(blob.clone(), request.piece, self.memory.clone(), self.pool.clone());
         let prepared = async {
             let voucher = self.voucher(&blob, request.piece).await?;
