@@ -39,6 +39,12 @@ impl DirectFile {
         Some(Self { file: Arc::new(file), load: DiskLoad::default() })
     }
 
+    /// One that writes to `file`.
+    #[cfg(test)]
+    pub(super) fn of(file: File) -> Self {
+        Self { file: Arc::new(file), load: DiskLoad::default() }
+    }
+
     /// What to write to.
     fn file(&self) -> Arc<File> {
         self.file.clone()
@@ -119,7 +125,7 @@ mod tests {
 
     /// Whether the disk is too slow after writes that take `write` and arrive `every` so often, or as soon as they can.
     fn is_excessive(load: &mut DiskLoad, writes: u32, write: Duration, every: Duration) -> bool {
-        let mut begin = load.last.unwrap_or_else(Instant::now);
+        let mut begin = load.last.unwrap_or_else(clock::now);
         for _ in 0..writes {
             begin = load.last.map_or(begin, |last| last.max(begin + every));
             load.note(begin, begin + write);

@@ -16,6 +16,7 @@ use tokio_util::task::TaskTracker;
 use super::{
     Spool,
     blob::{Blob, Stored},
+    direct::DirectFile,
     interest::Reading,
     prefix::PrefixRun,
 };
@@ -615,11 +616,31 @@ fn what_only_local_readers_want_goes_past_the_page_cache() {
     let directory = tempfile::tempdir().expect("a directory");
     let probe = directory.path().join("probe");
     std::fs::write(&probe, []).expect("written");
-    let is_possible = super::direct::DirectFile::open(&probe).is_some();
+    let is_possible = DirectFile::open(&probe).is_some();
     let piece = PIECE as u64;
     // Fewer pieces than a disk is judged by, so that a slow one makes no difference. The last is no whole page.
     let bytes = content(5 * PIECE + 777, 1);
     let direct = |pieces: u64| if is_possible { pieces * piece } else { 0 };
     assert_eq!(written_directly(&bytes, false), direct(5));
     assert_eq!(written_directly(&bytes, true), direct(1), "peers are served from the page cache");
+}
+
+#[test]
+fn a_piece_that_cannot_go_past_the_page_cache_goes_through_it_and_so_does_the_rest() {
+    let directory = tempfile::tempdir().expect("a directory");
+    let metrics: Arc<Metrics> = Arc::default();
+    let spool = Spool::open(directory.path(), 1 << 30, Arc::default(), metrics.clone(), None).expect("the spool opens");
+    let bytes = content(4 * PIECE, 1);
+    let reading = want(&spool, &bytes);
+    let blob = reading.blob();
+    put(blob, &bytes, 0);
+    let before = metrics.spool_direct_bytes.get();
+    let full = std::fs::OpenOptions::new().write(true).open("/dev/full").expect("a file that is always full");
+    blob.state().direct = Some(DirectFile::of(full));
+    for piece in 1..4 {
+        put(blob, &bytes, piece);
+    }
+    assert!(blob.is_verified());
+    assert!(std::fs::read(blob.path()).expect("it is there") == bytes, "every byte is where it belongs");
+    assert_eq!(metrics.spool_direct_bytes.get(), before, "the cache has them");
 }
