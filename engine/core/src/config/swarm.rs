@@ -51,8 +51,9 @@ pub struct SwarmConfig {
     /// early is asked for of the wrong peer: more links stand still than where requests wait for pieces.
     pub follow_pieces: u32,
     /// Bytes of a blob that are asked for ahead of the first of its readers where nobody else wants the blob, at least three
-    /// pieces: the one that is read, and two that come meanwhile. What is further ahead would leave the memory of recent pieces before its reader comes, and be read from the
-    /// disk. Half of that memory, because pieces that are on their way take some of it.
+    /// pieces: the one that is read, and two that come meanwhile. What is further ahead would leave the memory of recent
+    /// pieces before its reader comes, and be read from the disk. Half of that memory, because pieces that are on their way
+    /// take some of it.
     pub reader_ahead_bytes: u64,
     /// Neighbours that a node looks for in each swarm.
     pub neighbours: usize,

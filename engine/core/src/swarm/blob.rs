@@ -12,6 +12,7 @@ use shoal_wire::{
 
 use super::{
     announcer::Announcer,
+    choice::range_mask,
     crossing::Crossing,
     neighbour::{Neighbour, PROGRESS_SEEN_MIN},
 };
@@ -248,8 +249,8 @@ impl Blob {
         self.neighbours.values().any(|neighbour| neighbour.wants)
     }
 
-    /// The first piece that is not asked for yet where nobody but this node's readers wants the blob: it is so many bytes
-    /// ahead of them, and [`READER_AHEAD_PIECES_MIN`] pieces.
+    /// Where requests end for now if nobody but this node's readers wants the blob: so many bytes ahead of them, and at least
+    /// [`READER_AHEAD_PIECES_MIN`] pieces.
     pub(super) fn end_of_readers(&self, ahead_bytes: u64) -> u32 {
         let ahead = u32::try_from(ahead_bytes / self.geometry.piece_bytes()).unwrap_or(u32::MAX);
         let ahead = ahead.max(READER_AHEAD_PIECES_MIN);
@@ -260,12 +261,10 @@ impl Blob {
     /// Whether nothing is left to be asked for until the readers have come further.
     pub(super) fn waits_for_readers(&self, ahead_bytes: u64) -> bool {
         let end = self.end_of_readers(ahead_bytes);
-        if end == self.geometry.pieces() || self.is_wanted_elsewhere() {
-            return false;
-        }
-        let (first, last) = (self.cursor / 64, end / 64);
-        let below = |word: u32| if word == last { (1 << (end % 64)) - 1 } else { u64::MAX };
-        (first..=last).all(|word| self.open(word as usize) & below(word) == 0)
+        let is_open = |word: u32| self.open(word as usize) & range_mask(word, self.cursor, end) != 0;
+        end < self.geometry.pieces()
+            && !self.is_wanted_elsewhere()
+            && !(self.cursor / 64..end.div_ceil(64)).any(is_open)
     }
 
     /// Whether nothing has come for so long, nothing is asked for, and no neighbour has what is missing here.

@@ -214,9 +214,11 @@ impl<'a> Chooser<'a> {
             // Nobody profits by a piece out of order, and the readers take bytes from memory that come in order, and not
             // long before they get there.
             let end = blob.end_of_readers(self.config.reader_ahead_bytes);
-            return (cursor / 64..end.div_ceil(64))
-                .find_map(|word| bits(pieces(word as usize)).next().map(|bit| piece_at(word as usize, bit)))
-                .filter(|piece| piece.0 < end);
+            return (cursor / 64..end.div_ceil(64)).find_map(|word| {
+                bits(pieces(word as usize) & range_mask(word, cursor, end))
+                    .next()
+                    .map(|bit| piece_at(word as usize, bit))
+            });
         }
         let window_end = cursor.saturating_add(self.config.window_pieces).min(count);
         self.rarest_between(cursor, window_end, &pieces, &availability)
@@ -307,7 +309,7 @@ fn piece_at(word: usize, bit: u32) -> PieceIndex {
 }
 
 /// The bits of `word` that stand for pieces in `start..end`.
-fn range_mask(word: u32, start: u32, end: u32) -> u64 {
+pub(super) fn range_mask(word: u32, start: u32, end: u32) -> u64 {
     let base = word * 64;
     let low = start.saturating_sub(base).min(64);
     let high = end.saturating_sub(base).min(64);

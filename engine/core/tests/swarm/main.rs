@@ -10,6 +10,7 @@ mod image;
 mod names;
 mod outcomes;
 mod pull;
+mod puller;
 mod questions;
 mod readers;
 mod storms;

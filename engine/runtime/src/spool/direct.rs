@@ -35,12 +35,10 @@ impl DirectFile {
     /// Opens a file once more; `None` where the file system cannot do without the cache. Blocking.
     pub(super) fn open(path: &Path) -> Option<Self> {
         let flags = OFlags::DIRECT.bits().cast_signed();
-        let file = OpenOptions::new().write(true).custom_flags(flags).open(path).ok()?;
-        Some(Self { file: Arc::new(file), load: DiskLoad::default() })
+        OpenOptions::new().write(true).custom_flags(flags).open(path).ok().map(Self::of)
     }
 
     /// One that writes to `file`.
-    #[cfg(test)]
     pub(super) fn of(file: File) -> Self {
         Self { file: Arc::new(file), load: DiskLoad::default() }
     }

@@ -169,12 +169,12 @@ impl Reading {
         demand: Option<Range<u32>>,
         excerpt: bool,
     ) -> Result<(), BlobError> {
+        if demand.is_none() {
+            self.move_to(piece);
+        }
         loop {
             if let Some(error) = self.ended() {
                 return Err(error);
-            }
-            if demand.is_none() {
-                self.move_to(piece);
             }
             let woken = {
                 let mut state = self.blob.state();
