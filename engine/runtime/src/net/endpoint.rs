@@ -1,25 +1,38 @@
 //! QUIC's parameters, with the reason for each.
 
-use std::{sync::Arc, time::Duration};
+use std::{net::SocketAddr, sync::Arc, time::Duration};
 
 use quinn::{
-    AckFrequencyConfig, ClientConfig, Endpoint, EndpointConfig, IdleTimeout, MtuDiscoveryConfig, ServerConfig,
-    TokioRuntime, TransportConfig, VarInt,
+    AckFrequencyConfig, ClientConfig, ConnectError, Connecting, ConnectionError, Endpoint, EndpointConfig, IdleTimeout,
+    Incoming, MtuDiscoveryConfig, ServerConfig, TokioRuntime, TransportConfig, VarInt,
     crypto::rustls::{QuicClientConfig, QuicServerConfig},
 };
 
 use crate::{
-    engine::StartError, identity::Identity, metrics::Metrics, net::socket::SharedSocket, net::tls, net::uplink::Uplink,
+    engine::StartError,
+    identity::Identity,
+    metrics::Metrics,
+    net::{
+        path,
+        socket::SharedSocket,
+        tls,
+        uplink::{Shares, Uplink},
+    },
     table::PeerTable,
 };
 
-/// Largest UDP payload of a QUIC packet, in bytes, where the path carries it. quinn sends 10 segments at once, and
-/// more than 65,507 bytes in all would fail in silence.
-pub(crate) const MTU_MAX: u16 = 6500;
-const _: () = assert!(10 * MTU_MAX as usize <= 65_507);
-
+/// Largest UDP payload of a QUIC packet, in bytes, where the path carries it, as loopback does. Four of them go to the
+/// kernel at once; one of 65,500 bytes is not clearly cheaper (docs/benchmarks.md), and peers on usual links would have
+/// their packets sent one by one beside it.
+pub(crate) const MTU_MAX: u16 = 16_376;
 /// Every path of QUIC carries this (RFC 9000, section 14); overlays may not carry more.
 const MTU_INITIAL: u16 = 1200;
+/// What is searched for at most where the kernel does not know the path: a frame of Ethernet with IPv6.
+const MTU_USUAL: u16 = 1452;
+/// Time after which larger packets are tried again where only those were lost. quinn takes some bursts of ordinary losses
+/// for a path that has become narrow, and falls back to 1,200 bytes; after a minute, as it would by itself, a blob has
+/// passed at three times the processor time.
+const MTU_RETRY: Duration = Duration::from_secs(5);
 
 /// Requests that a peer may have open at once, served, queued or about to be refused.
 const REQUESTS_MAX: u32 = 64;
@@ -34,9 +47,10 @@ const FULL_STREAMS: u32 = 8;
 /// for, which memory for gathering bounds for all peers together (64 MiB); what else peers send has a window of one
 /// stream each.
 const CONNECTION_WINDOW_BYTES: u32 = FULL_STREAMS * STREAM_WINDOW_BYTES;
-/// Bytes of one connection that are written and not acknowledged: enough for 1 GB/s at 8 ms. 1 MiB brings two thirds as
-/// much over loopback.
-const SEND_WINDOW_BYTES: u64 = 8 * 1024 * 1024;
+/// Bytes of one connection that are written and not acknowledged: enough for 1 GB/s at 4 ms, and what a peer's receive
+/// buffer (`socket`) holds while nobody reads it. 1 MiB brings two thirds as much over loopback; 8 MiB bring no more and
+/// overflow that buffer several times in 4 GiB.
+const SEND_WINDOW_BYTES: u64 = 4 * 1024 * 1024;
 /// Packets that a peer may receive before it acknowledges them (draft-ietf-quic-ack-frequency-04). Every second packet,
 /// the default, costs half a percent of a link of 50 Mbit/s that carries pieces both ways. Losses are still
 /// told at once, by the gap that they leave.
@@ -54,6 +68,41 @@ pub(crate) struct Quic {
     pub(crate) endpoint: Endpoint,
     /// How to dial.
     pub(crate) client: ClientConfig,
+    server: ServerConfig,
+    socket: Arc<SharedSocket>,
+    uplink: Arc<Uplink>,
+}
+
+impl Quic {
+    /// Dials the peer at `address`, whose certificate has `name`.
+    ///
+    /// # Errors
+    /// The endpoint is closed, or the address cannot be dialled from it.
+    pub(crate) fn dial(&self, address: SocketAddr, name: &str) -> Result<Connecting, ConnectError> {
+        let mut client = self.client.clone();
+        client.transport_config(self.transport_to(address));
+        self.endpoint.connect_with(client, address, name)
+    }
+
+    /// Goes on with a handshake that a peer began.
+    ///
+    /// # Errors
+    /// Its first packet is not one that begins a connection.
+    pub(crate) fn accept(&self, incoming: Incoming) -> Result<Connecting, ConnectionError> {
+        let mut server = self.server.clone();
+        server.transport_config(self.transport_to(incoming.remote_address()));
+        incoming.accept_with(Arc::new(server))
+    }
+
+    fn transport_to(&self, address: SocketAddr) -> Arc<TransportConfig> {
+        let payload = path::largest_payload(address).unwrap_or_else(|error| {
+            tracing::debug!(%address, %error, "the kernel does not know how much a packet to this peer may carry");
+            MTU_USUAL
+        });
+        let mtu = payload.min(MTU_MAX);
+        self.socket.expect_packets_of(mtu);
+        Arc::new(transport(&self.uplink, mtu))
+    }
 }
 
 /// Opens the endpoint on `socket`.
@@ -68,7 +117,7 @@ pub(crate) fn open(
     let (client, server) = tls::configs(identity, table, metrics)?;
     let client = QuicClientConfig::try_from(client).map_err(|error| other(&error))?;
     let server = QuicServerConfig::try_from(server).map_err(|error| other(&error))?;
-    let transport = Arc::new(transport(uplink));
+    let transport = Arc::new(transport(uplink, MTU_USUAL));
     let mut client = ClientConfig::new(Arc::new(client));
     client.transport_config(transport.clone());
     let mut server = ServerConfig::with_crypto(Arc::new(server));
@@ -76,14 +125,15 @@ pub(crate) fn open(
     let mut endpoint = EndpointConfig::default();
     endpoint.grease_quic_bit(false);
     endpoint.max_udp_payload_size(MTU_MAX).map_err(|error| other(&error))?;
-    let endpoint = Endpoint::new_with_abstract_socket(endpoint, Some(server), socket, Arc::new(TokioRuntime))
+    let runtime = Arc::new(TokioRuntime);
+    let endpoint = Endpoint::new_with_abstract_socket(endpoint, Some(server.clone()), socket.clone(), runtime)
         .map_err(|error| other(&error))?;
-    Ok(Quic { endpoint, client })
+    Ok(Quic { endpoint, client, server, socket, uplink: uplink.clone() })
 }
 
-fn transport(uplink: &Arc<Uplink>) -> TransportConfig {
+fn transport(uplink: &Arc<Uplink>, mtu_max: u16) -> TransportConfig {
     let mut mtu = MtuDiscoveryConfig::default();
-    mtu.upper_bound(MTU_MAX);
+    mtu.upper_bound(mtu_max).black_hole_cooldown(MTU_RETRY);
     let mut acknowledgements = AckFrequencyConfig::default();
     acknowledgements.ack_eliciting_threshold(VarInt::from_u32(PACKETS_PER_ACK)).max_ack_delay(Some(ACK_DELAY));
     let mut transport = TransportConfig::default();
@@ -101,6 +151,6 @@ fn transport(uplink: &Arc<Uplink>) -> TransportConfig {
         .max_idle_timeout(Some(IdleTimeout::try_from(IDLE_TIMEOUT).expect("10 s fit into a QUIC variable integer")))
         .keep_alive_interval(Some(KEEP_ALIVE))
         // quinn's BBR halves throughput and loses up to half of the packets behind a shaper.
-        .congestion_controller_factory(uplink.clone());
+        .congestion_controller_factory(Arc::new(Shares { uplink: uplink.clone(), packet_bytes_max: mtu_max }));
     transport
 }

@@ -291,8 +291,7 @@ impl Peers {
     /// Dials `id` once.
     pub(crate) async fn dial(self: &Arc<Self>, id: MemberId) -> Result<Established, DialError> {
         let record = self.table.record(id).ok_or(DialError::Unknown)?;
-        let client = self.quic.client.clone();
-        let connecting = self.quic.endpoint.connect_with(client, record.address, &tls::server_name(id))?;
+        let connecting = self.quic.dial(record.address, &tls::server_name(id))?;
         let handshake = async { establish(connecting.await?).await };
         let (established, control) = timeout(HANDSHAKE_TIMEOUT, handshake).await.map_err(|_| DialError::Timeout)??;
         self.serve(id, established.line.clone(), control, None);
@@ -328,7 +327,7 @@ impl Peers {
     }
 
     async fn welcome(self: &Arc<Self>, incoming: Incoming, place: OwnedSemaphorePermit) -> Result<(), DialError> {
-        let connection = incoming.accept()?.await?;
+        let connection = self.quic.accept(incoming)?.await?;
         let id = peer_id(&connection).ok_or_else(|| DialError::Stream("no certificate".to_owned()))?;
         let (established, control) = establish(connection).await?;
         self.serve(id, established.line.clone(), control, Some(place));

@@ -9,7 +9,10 @@ use std::{
     io::{self, IoSliceMut},
     net::SocketAddr,
     pin::Pin,
-    sync::Arc,
+    sync::{
+        Arc,
+        atomic::{AtomicU16, Ordering::Relaxed},
+    },
     task::{Context, Poll},
 };
 
@@ -37,6 +40,9 @@ const GOSSIP_QUEUE: usize = 1024;
 /// Largest UDP payload that the kernel hands over at once.
 const RECEIVE_BYTES_MAX: usize = 65_536;
 
+/// Most bytes that the kernel takes at once, in one packet or several (GSO). What is more is not sent, in silence.
+const SEND_BYTES_MAX: usize = 65_507;
+
 /// A gossip datagram as it came, still sealed.
 #[derive(Debug)]
 pub(crate) struct GossipDatagram {
@@ -52,6 +58,8 @@ pub(crate) struct SharedSocket {
     address: SocketAddr,
     gossip: mpsc::Sender<GossipDatagram>,
     metrics: Arc<Metrics>,
+    /// Size of the largest QUIC packet that any connection may come to send, in bytes.
+    largest_packet: AtomicU16,
     /// Tells by its end that the port is free again.
     _open: oneshot::Sender<()>,
 }
@@ -82,13 +90,20 @@ impl SharedSocket {
         let address = inner.local_addr()?;
         let (gossip, datagrams) = mpsc::channel(GOSSIP_QUEUE);
         let (open, closed) = oneshot::channel();
-        let socket = Arc::new(Self { inner, address, gossip, metrics, _open: open });
+        let largest_packet = AtomicU16::new(1);
+        let socket = Arc::new(Self { inner, address, gossip, metrics, largest_packet, _open: open });
         Ok(Bound { socket, gossip: datagrams, closed })
     }
 
     /// The bound address, with the port that it got.
     pub(crate) fn address(&self) -> SocketAddr {
         self.address
+    }
+
+    /// From now on QUIC may send packets of `bytes`: to be told before the connection is made that may. quinn gives all
+    /// connections of a port the same number of packets that it may send at once, so the largest decides for all.
+    pub(crate) fn expect_packets_of(&self, bytes: u16) {
+        self.largest_packet.fetch_max(bytes, Relaxed);
     }
 
     /// Sends a sealed gossip datagram. It may be lost: a full socket buffer drops it like a full queue on the way.
@@ -191,7 +206,8 @@ impl AsyncUdpSocket for SharedSocket {
     }
 
     fn max_transmit_segments(&self) -> usize {
-        self.inner.max_transmit_segments()
+        let fitting = SEND_BYTES_MAX / usize::from(self.largest_packet.load(Relaxed)).max(1);
+        self.inner.max_transmit_segments().min(fitting).max(1)
     }
 
     /// quinn reserves this many times the largest packet for each buffer; the kernel never fills more than 64 KiB.
@@ -241,6 +257,20 @@ mod tests {
     #[test]
     fn an_empty_datagram_is_nobodys() {
         assert_eq!(split(&[]), (vec![], vec![]));
+    }
+
+    #[tokio::test]
+    async fn no_more_goes_to_the_kernel_at_once_than_it_takes() {
+        let bound = SharedSocket::bind(([127, 0, 0, 1], 0).into(), Arc::default()).expect("a port");
+        let usual = bound.socket.max_transmit_segments();
+        for bytes in [1200, 1472, 8972, super::super::endpoint::MTU_MAX, 1472] {
+            bound.socket.expect_packets_of(bytes);
+            let segments = bound.socket.max_transmit_segments();
+            assert!((1..=usual).contains(&segments), "{segments} packets of {bytes} bytes");
+            assert!(segments * usize::from(bytes) <= SEND_BYTES_MAX, "{segments} packets of {bytes} bytes");
+        }
+        let largest = usize::from(super::super::endpoint::MTU_MAX);
+        assert_eq!(bound.socket.max_transmit_segments(), usual.min(SEND_BYTES_MAX / largest), "the largest stays");
     }
 
     proptest! {

@@ -41,6 +41,9 @@ const LOSS_MEMORY: Duration = Duration::from_secs(30);
 /// Nothing is limited for so long at the beginning of each epoch. The first begins with a node's first pieces: it has few to send then,
 /// and its rate says nothing about its link.
 const PROBING: Duration = Duration::from_secs(2);
+/// Bytes that a connection may have on its way before anything was acknowledged, where packets are small: ten of those that every path
+/// carries (RFC 9002, section 7.2).
+const INITIAL_WINDOW_BYTES: u64 = 12_000;
 /// A connection may have at least what its peer acknowledges at once, and as much again, so that some is on its way while that is
 /// awaited. On slow links that is more than its part of [`QUEUE_TIME`].
 const PACKETS_MIN: u32 = 2 * PACKETS_PER_ACK;
@@ -159,10 +162,21 @@ impl Meter {
     }
 }
 
-impl ControllerFactory for Uplink {
+/// Makes the congestion control of a connection whose packets may come to have `packet_bytes_max`.
+pub(crate) struct Shares {
+    pub(crate) uplink: Arc<Uplink>,
+    pub(crate) packet_bytes_max: u16,
+}
+
+impl ControllerFactory for Shares {
     fn build(self: Arc<Self>, now: Instant, mtu: u16) -> Box<dyn Controller> {
-        let cubic = Cubic::new(Arc::new(CubicConfig::default()), now, mtu);
-        Box::new(Share { uplink: self, cubic, packet_bytes: mtu, acknowledged: 0, round_trip: Duration::ZERO })
+        let mut config = CubicConfig::default();
+        // Two of the largest packets (RFC 9002, section 7.2). A probe for the largest would fill a window of 12,000 bytes, and a
+        // connection of quinn that is closed while its window is full (quinn-proto 0.11.19) does not tell its peer.
+        config.initial_window(INITIAL_WINDOW_BYTES.max(2 * u64::from(self.packet_bytes_max)));
+        let cubic = Cubic::new(Arc::new(config), now, mtu);
+        let uplink = self.uplink.clone();
+        Box::new(Share { uplink, cubic, packet_bytes: mtu, acknowledged: 0, round_trip: Duration::ZERO })
     }
 }
 

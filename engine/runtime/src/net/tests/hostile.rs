@@ -30,16 +30,16 @@ use crate::{
 };
 
 /// An endpoint with a good key and hand-made behaviour.
-struct Member {
+pub(super) struct Member {
     identity: Identity,
-    record: MemberRecord,
-    quic: Quic,
+    pub(super) record: MemberRecord,
+    pub(super) quic: Quic,
     _directory: TempDir,
 }
 
 impl Member {
     /// A member that `victim` knows, and that knows `victim`.
-    fn beside(victim: &TestNode) -> Self {
+    pub(super) fn beside(victim: &TestNode) -> Self {
         let directory = tempfile::tempdir().expect("a directory");
         let identity = Identity::open(directory.path()).expect("an identity");
         let metrics = Arc::<Metrics>::default();
@@ -178,7 +178,8 @@ async fn a_malformed_control_frame_closes_the_connection() {
     let connection = member.dial(&victim).await;
     let (mut established, _control) = establish(connection.clone()).await.expect("established");
     established.control.write_all(&[0, 0, 0, 3, 0xff, 0xff, 0xff]).await.expect("sent");
-    assert!(matches!(connection.closed().await, quinn::ConnectionError::ApplicationClosed(_)));
+    let closed = connection.closed().await;
+    assert!(matches!(closed, quinn::ConnectionError::ApplicationClosed(_)), "{closed:?}");
     assert_eq!(victim.stack.metrics.control_malformed.get(), 1);
 }
 
@@ -261,7 +262,8 @@ async fn a_member_that_reads_nothing_is_given_up() {
         }
     };
     assert!(matches!(lost, Input::ControlLost { to } if to == id), "{lost:?}");
-    assert!(matches!(connection.closed().await, quinn::ConnectionError::ApplicationClosed(_)));
+    let closed = connection.closed().await;
+    assert!(matches!(closed, quinn::ConnectionError::ApplicationClosed(_)), "{closed:?}");
 }
 
 #[tokio::test]
