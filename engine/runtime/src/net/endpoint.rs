@@ -21,10 +21,10 @@ use crate::{
     table::PeerTable,
 };
 
-/// Largest UDP payload of a QUIC packet, in bytes, where the path carries it, as loopback does. Four of them go to the
-/// kernel at once; one of 65,500 bytes is not clearly cheaper (docs/benchmarks.md), and peers on usual links would have
-/// their packets sent one by one beside it.
-pub(crate) const MTU_MAX: u16 = 16_376;
+/// Largest UDP payload of a QUIC packet, in bytes, where the path carries it, as loopback does. Two of them go to the
+/// kernel at once; one of 65,500 bytes is no cheaper (docs/benchmarks.md), and peers on usual links would have their
+/// packets sent one by one beside it.
+pub(crate) const MTU_MAX: u16 = 32_752;
 /// Every path of QUIC carries this (RFC 9000, section 14); overlays may not carry more.
 const MTU_INITIAL: u16 = 1200;
 /// What is searched for at most where the kernel does not know the path: a frame of Ethernet with IPv6.
