@@ -30,8 +30,8 @@ const MTU_INITIAL: u16 = 1200;
 /// What is searched for at most where the kernel does not know the path: a frame of Ethernet with IPv6.
 const MTU_USUAL: u16 = 1452;
 /// Time after which larger packets are tried again where only those were lost. quinn takes some bursts of ordinary losses
-/// for a path that has become narrow, and falls back to 1,200 bytes; after a minute, as it would by itself, a blob has
-/// passed at three times the processor time.
+/// for a path that has become narrow, and falls back to 1,200 bytes. For a minute, as it would by itself, a blob would
+/// pass at twice the processor time at the puller and four times at the holder (docs/benchmarks.md).
 const MTU_RETRY: Duration = Duration::from_secs(5);
 
 /// Requests that a peer may have open at once, served, queued or about to be refused.
@@ -48,7 +48,7 @@ const FULL_STREAMS: u32 = 8;
 /// stream each.
 const CONNECTION_WINDOW_BYTES: u32 = FULL_STREAMS * STREAM_WINDOW_BYTES;
 /// Bytes of one connection that are written and not acknowledged: enough for 1 GB/s at 4 ms, and what a peer's receive
-/// buffer (`socket`) holds while nobody reads it. 1 MiB brings two thirds as much over loopback; 8 MiB bring no more and
+/// buffer (`socket`) holds while nobody reads it, where the system grants that. 1 MiB brings two thirds as much over loopback; 8 MiB bring no more and
 /// overflow that buffer several times in 4 GiB.
 const SEND_WINDOW_BYTES: u64 = 4 * 1024 * 1024;
 /// Packets that a peer may receive before it acknowledges them (draft-ietf-quic-ack-frequency-04). Every second packet,

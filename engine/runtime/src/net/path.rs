@@ -58,7 +58,7 @@ mod tests {
     }
 
     #[test]
-    fn where_there_is_no_route_it_says_so() {
+    fn what_the_kernel_does_not_route_for_us_is_an_error() {
         largest_payload((Ipv4Addr::BROADCAST, 7946).into()).expect_err("not without asking for broadcast");
     }
 }

@@ -206,7 +206,7 @@ impl AsyncUdpSocket for SharedSocket {
     }
 
     fn max_transmit_segments(&self) -> usize {
-        let fitting = SEND_BYTES_MAX / usize::from(self.largest_packet.load(Relaxed)).max(1);
+        let fitting = SEND_BYTES_MAX / usize::from(self.largest_packet.load(Relaxed));
         self.inner.max_transmit_segments().min(fitting).max(1)
     }
 

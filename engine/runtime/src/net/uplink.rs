@@ -286,6 +286,16 @@ mod tests {
     }
 
     #[test]
+    fn the_first_window_has_room_for_a_probe_and_a_close() {
+        let window = |packet_bytes_max| {
+            let shares = Arc::new(Shares { uplink: Arc::default(), packet_bytes_max });
+            shares.build(start(), 1200).window()
+        };
+        assert_eq!(window(1472), INITIAL_WINDOW_BYTES, "on usual links as everywhere");
+        assert_eq!(window(32_752), 2 * 32_752);
+    }
+
+    #[test]
     fn without_losses_nothing_is_limited() {
         let start = start();
         assert_eq!(share(&used(start, false).0), u64::MAX);

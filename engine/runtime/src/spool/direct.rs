@@ -158,7 +158,7 @@ mod tests {
     fn a_very_slow_disk_is_found_out_by_its_first_writes() {
         let ms = Duration::from_millis;
         assert!(is_excessive(&mut DiskLoad::default(), 2, ms(800), ms(0)), "10 MB/s");
-        for writes in 1..8 {
+        for writes in 1..=8 {
             assert!(!is_excessive(&mut DiskLoad::default(), writes, ms(800), ms(5000)), "10 MB/s behind a slow link");
         }
         assert!(!is_excessive(&mut DiskLoad::default(), 2, ms(200), ms(0)));
