@@ -53,7 +53,12 @@ fn the_pure_crates_reach_nothing_of_the_outside_world() -> Result<()> {
 fn arrows_run_one_way() -> Result<()> {
     let beyond = [
         ("shoal-wire", &["shoal-core", "shoal-sim", "shoal-sim-cli", "shoal-runtime", "shoal", "shoal-benches"][..]),
-        ("shoal-core", &["shoal-sim", "shoal-sim-cli", "shoal-runtime", "shoal", "shoal-benches"]),
+        ("shoal-core", &["shoal-sim", "shoal-sim-cli", "shoal-hash", "shoal-runtime", "shoal", "shoal-benches"]),
+        // Two hash functions know nothing of a swarm.
+        (
+            "shoal-hash",
+            &["shoal-wire", "shoal-core", "shoal-sim", "shoal-sim-cli", "shoal-runtime", "shoal", "shoal-benches"],
+        ),
         // Terminals, files and forms of output are the command line's.
         (
             "shoal-sim",
@@ -122,6 +127,16 @@ const CLOCK: Rule = Rule {
     within: &["engine/runtime/src/", "engine/core/", "wire/", "sim/src/"],
     // Examples measure.
     allowed: &["engine/runtime/src/clock.rs", "engine/core/examples/"],
+};
+
+/// The crate that may have unsafe code, and its one file that does (docs/decisions/0012-two-hashes-in-one-pass.md).
+const WITH_UNSAFE: (&str, &str) = ("engine/hash/Cargo.toml", "engine/hash/src/lanes.rs");
+
+const UNSAFE: Rule = Rule {
+    words: &["unsafe {", "unsafe fn", "unsafe impl", "unsafe extern"],
+    within: &[],
+    // The fuzz targets are no member: libFuzzer's entry point is not safe code.
+    allowed: &[WITH_UNSAFE.1, "fuzz/"],
 };
 
 /// Places where `files`, pairs of path and text, break the rule.
@@ -206,9 +221,31 @@ fn without_lints(files: &[(String, String)]) -> Vec<&str> {
     let manifests = files.iter().filter(|(path, text)| path.ends_with("Cargo.toml") && is_crate(text));
     // The fuzz targets are no member: libFuzzer's entry point is not safe code.
     manifests
-        .filter(|(path, text)| !takes_lints(text) && path != "fuzz/Cargo.toml")
+        .filter(|(path, text)| !takes_lints(text) && path != "fuzz/Cargo.toml" && path != WITH_UNSAFE.0)
         .map(|(path, _)| path.as_str())
         .collect()
+}
+
+/// The lints of a manifest, from the heading of those of the compiler to the next heading that is no lint.
+fn lints<'a>(manifest: &'a str, heading: &str) -> Vec<&'a str> {
+    let rest = manifest.split_once(&format!("[{heading}rust]\n")).map_or("", |(_, rest)| rest);
+    let lines = rest.lines().take_while(|line| !line.starts_with('[') || line.ends_with("clippy]"));
+    lines.filter(|line| line.contains(" = ")).collect()
+}
+
+#[test]
+fn unsafe_code_is_in_one_file() -> Result<()> {
+    let found = misplaced(&UNSAFE, &sources()?);
+    ensure!(found.is_empty(), "unsafe code is forbidden but in {}: {found:?}", WITH_UNSAFE.1);
+    let of = |path: &str| fs::read_to_string(root().join(path));
+    let (workspace, own) = (of("Cargo.toml")?, of(WITH_UNSAFE.0)?);
+    let expected: Vec<_> = lints(&workspace, "workspace.lints.")
+        .into_iter()
+        .map(|lint| if lint == "unsafe_code = \"forbid\"" { "unsafe_code = \"deny\"" } else { lint })
+        .collect();
+    ensure!(expected.len() > 10, "the workspace has lints: {expected:?}");
+    ensure!(lints(&own, "lints.") == expected, "the lints of {} are the workspace's, but for one", WITH_UNSAFE.0);
+    Ok(())
 }
 
 #[test]

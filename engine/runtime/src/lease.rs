@@ -120,6 +120,9 @@ impl Leases {
                 gathering = self.store.memory.gather(blob.geometry().len(piece)) => gathering,
                 () = until_cut(&mut cut, piece.0) => return Ok(()),
             };
+            if blob.hashes_whole(piece) {
+                gathering = gathering.without_hash();
+            }
             let gathered = tokio::select! {
                 gathered = self.gather(&mut source, &mut gathering) => gathered.map(Some),
                 () = until_cut(&mut cut, piece.0) => Ok(None),

@@ -85,6 +85,7 @@ metrics! {
         peer_sent_bytes: "Bytes of pieces sent to peers.",
         duplicate_received_bytes: "Bytes of pieces that were received but already stored, or cancelled.",
         pieces_stored: "Pieces verified and stored.",
+        pieces_hashed_with_digest: "Pieces whose hash was computed in one pass with the digest of their blob.",
         spool_direct_bytes: "Bytes of pieces written to the spool past the page cache.",
         pieces_corrupt: "Pieces refused because they do not match their voucher.",
         blobs_verified: "Blobs completed and verified against their digest.",

@@ -25,7 +25,8 @@ pub(crate) struct Gathering {
     current: Chunk,
     /// Bytes that the current chunk takes.
     current_bytes: usize,
-    hasher: blake3::Hasher,
+    /// `None` where the piece is hashed once it is whole.
+    hasher: Option<blake3::Hasher>,
     /// Bytes of the current chunk that are hashed.
     hashed: usize,
 }
@@ -33,8 +34,14 @@ pub(crate) struct Gathering {
 impl Gathering {
     pub(super) fn new(memory: Arc<PieceMemory>, share: OwnedSemaphorePermit, length: u64) -> Self {
         let current = Chunk::empty(memory.clone());
-        let hasher = blake3::Hasher::new();
+        let hasher = Some(blake3::Hasher::new());
         Self { memory, share, length, full: Vec::new(), current, current_bytes: 0, hasher, hashed: 0 }
+    }
+
+    /// The same, which does not hash: who uses the piece does, once it is whole.
+    pub(crate) fn without_hash(self) -> Self {
+        debug_assert_eq!(self.filled(), 0, "nothing is hashed yet");
+        Self { hasher: None, ..self }
     }
 
     /// Bytes that were filled in.
@@ -66,8 +73,9 @@ impl Gathering {
     /// Hashes what was written into the room.
     pub(crate) fn advance(&mut self) {
         let end = self.current.len();
+        let Some(hasher) = &mut self.hasher else { return };
         if end - self.hashed >= HASH_BYTES || end == self.current_bytes {
-            self.hasher.update(&self.current.as_ref()[self.hashed..]);
+            hasher.update(&self.current.as_ref()[self.hashed..]);
             self.hashed = end;
         }
     }
@@ -92,7 +100,7 @@ impl Gathering {
         if self.current.len() > 0 {
             chunks.push(Bytes::from_owner(self.current));
         }
-        let hash = PieceHash(*self.hasher.finalize().as_bytes());
+        let hash = self.hasher.map(|hasher| PieceHash(*hasher.finalize().as_bytes()));
         PieceBytes { chunks: chunks.into(), length: self.length, hash, _share: Arc::new(self.share) }
     }
 }
@@ -103,7 +111,7 @@ pub(crate) struct PieceBytes {
     /// All but the last have [`CHUNK_BYTES`].
     chunks: Arc<[Bytes]>,
     length: u64,
-    hash: PieceHash,
+    hash: Option<PieceHash>,
     _share: Share,
 }
 
@@ -113,8 +121,8 @@ impl PieceBytes {
         self.length
     }
 
-    /// Their hash.
-    pub(crate) fn hash(&self) -> PieceHash {
+    /// Their hash, where it was computed while they came.
+    pub(crate) fn hash(&self) -> Option<PieceHash> {
         self.hash
     }
 

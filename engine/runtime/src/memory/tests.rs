@@ -5,6 +5,7 @@ use std::io::Write;
 use bytes::BufMut;
 use futures_util::FutureExt;
 use proptest::prelude::*;
+use shoal_wire::ids::PieceHash;
 
 use super::*;
 
@@ -48,7 +49,7 @@ proptest! {
         }
         let piece = gathering.finish();
         prop_assert_eq!(piece.chunks().concat(), bytes.clone());
-        prop_assert_eq!(piece.hash().0, *blake3::hash(&bytes).as_bytes());
+        prop_assert_eq!(piece.hash(), Some(PieceHash(*blake3::hash(&bytes).as_bytes())));
     }
 }
 

@@ -100,6 +100,7 @@ pub(crate) struct Blob {
     asked: AtomicBool,
     state: Mutex<State>,
     writer: Arc<Semaphore>,
+    pub(super) hashing: Arc<Semaphore>,
     pub(super) news: Arc<News>,
     pub(super) memory: Arc<PieceMemory>,
     pub(super) metrics: Arc<Metrics>,
@@ -142,7 +143,7 @@ impl Blob {
             last_used: used,
             interest: Interest::default(),
         };
-        let (state, writer) = (Mutex::new(state), Arc::new(Semaphore::new(1)));
+        let (state, writer, hashing) = (Mutex::new(state), Arc::new(Semaphore::new(1)), Arc::new(Semaphore::new(1)));
         Arc::new_cyclic(|me| Self {
             digest,
             geometry,
@@ -152,6 +153,7 @@ impl Blob {
             asked: AtomicBool::new(false),
             state,
             writer,
+            hashing,
             news,
             memory,
             metrics,
@@ -454,6 +456,11 @@ impl State {
     pub(super) fn is_readable(&self, piece: PieceIndex, excerpt: bool) -> bool {
         let last = piece.0 + 1 == self.have.pieces();
         self.phase == Phase::Verified || ((!last || excerpt) && self.has(piece))
+    }
+
+    /// The hash that a stored piece of an unfinished blob has.
+    pub(super) fn voucher_hash(&self, piece: PieceIndex) -> Option<PieceHash> {
+        self.vouchers.get(&piece).map(|voucher| voucher.hash)
     }
 
     pub(super) fn have(&self) -> &PieceMap {

@@ -10,6 +10,7 @@
 //!
 //! Unfinished blobs do not survive a restart: their pieces' vouchers are in memory alone.
 
+mod ahead;
 pub(crate) mod blob;
 mod check;
 mod direct;

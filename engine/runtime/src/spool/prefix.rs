@@ -6,10 +6,14 @@ use std::{
     sync::Arc,
 };
 
-use sha2::{Digest as _, Sha256, Sha512};
+use sha2::{Digest as _, Sha512};
+use shoal_hash::Sha256;
 use shoal_wire::{digest::Digest, geometry::PieceIndex};
 
-use super::blob::{Blob, Phase, remove};
+use super::{
+    ahead::Ahead,
+    blob::{Blob, Phase, remove},
+};
 use crate::{
     engine::BlobError,
     memory::{CHUNK_BYTES, PieceBytes},
@@ -40,7 +44,7 @@ impl Hasher {
 
     pub(super) fn finish(self) -> Digest {
         match self {
-            Self::Sha256(hasher) => Digest::Sha256(hasher.finalize().into()),
+            Self::Sha256(hasher) => Digest::Sha256(hasher.finalize()),
             Self::Sha512(hasher) => Digest::Sha512(hasher.finalize().into()),
         }
     }
@@ -51,11 +55,12 @@ pub(super) struct Prefix {
     pub(super) hasher: Option<Hasher>,
     /// First piece that is not hashed.
     pub(super) next: u32,
+    pub(super) ahead: Ahead,
 }
 
 impl Prefix {
     pub(super) fn new(digest: &Digest) -> Self {
-        Self { hasher: Some(Hasher::of(digest)), next: 0 }
+        Self { hasher: Some(Hasher::of(digest)), next: 0, ahead: Ahead::default() }
     }
 }
 
@@ -87,6 +92,9 @@ impl Blob {
                 let mut state = self.state();
                 if !state.is_current(&file) {
                     return Ok(PrefixRun::Waiting);
+                }
+                while let Some(after) = state.hashed_ahead() {
+                    hasher = Hasher::Sha256(after);
                 }
                 let next = PieceIndex(state.prefix.next);
                 if !self.geometry().contains(next) {

@@ -110,6 +110,9 @@ impl Downloads {
         let length = blob.geometry().len(request.piece);
         let reserved = cancelled.run_until_cancelled(self.reserve(request.transfer, length)).await;
         let Some(mut gathering) = reserved else { return Ok(()) };
+        if blob.hashes_whole(request.piece) {
+            gathering = gathering.without_hash();
+        }
         let fetched = cancelled.run_until_cancelled(self.fetch(peers, request, &mut gathering)).await;
         let gathered = match fetched {
             Some(Ok(gathered)) => gathered,

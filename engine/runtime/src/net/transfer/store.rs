@@ -3,7 +3,11 @@
 use std::sync::Arc;
 
 use shoal_core::event::Input;
-use shoal_wire::{geometry::PieceIndex, ids::PublicKey, transfer::Voucher};
+use shoal_wire::{
+    geometry::PieceIndex,
+    ids::{PieceHash, PublicKey},
+    transfer::Voucher,
+};
 use tokio::sync::mpsc;
 
 use crate::{
@@ -57,10 +61,11 @@ impl Store {
         bytes: &PieceBytes,
         warrant: Warrant,
     ) -> Outcome {
+        let Some(hash) = self.hash(blob, piece, bytes).await else { return Outcome::Failed };
         let (job_blob, job_bytes, spool) = (blob.clone(), bytes.clone(), self.spool.clone());
         let turn = blob.turn_to_write().await;
         let job = move || {
-            let outcome = verify_and_write(&spool, &job_blob, piece, &job_bytes, warrant);
+            let outcome = verify_and_write(&spool, &job_blob, piece, &job_bytes, hash, warrant);
             drop(turn);
             outcome
         };
@@ -72,6 +77,22 @@ impl Store {
             self.metrics.pieces_corrupt.increment();
         }
         outcome
+    }
+
+    /// The hash of a piece, computed now where it was not while it came. `None` where that failed.
+    async fn hash(&self, blob: &Arc<Blob>, piece: PieceIndex, bytes: &PieceBytes) -> Option<PieceHash> {
+        if let Some(hash) = bytes.hash() {
+            return Some(hash);
+        }
+        let (job_blob, job_bytes) = (blob.clone(), bytes.clone());
+        let turn = blob.turn_to_hash().await;
+        let job = move || {
+            let hash = job_blob.hash_whole(piece, &job_bytes);
+            drop(turn);
+            hash
+        };
+        let hash = self.pool.run(job).await;
+        hash.inspect_err(|error| tracing::error!(%error, "a piece was not hashed")).ok()
     }
 
     /// Tells the core of a stored piece, and then hashes on along the prefix.
@@ -99,8 +120,14 @@ impl Store {
     }
 }
 
-fn verify_and_write(spool: &Spool, blob: &Blob, piece: PieceIndex, bytes: &PieceBytes, warrant: Warrant) -> Outcome {
-    let hash = bytes.hash();
+fn verify_and_write(
+    spool: &Spool,
+    blob: &Blob,
+    piece: PieceIndex,
+    bytes: &PieceBytes,
+    hash: PieceHash,
+    warrant: Warrant,
+) -> Outcome {
     let voucher = match warrant {
         Warrant::Own(identity) => identity.vouch(blob.digest(), piece, hash),
         Warrant::Given(voucher, key) => {
