@@ -30,6 +30,8 @@ pub const CASES: &[Case] = &[
     codec::CONTROL,
     codec::GOSSIP,
     pieces::VERIFICATION,
+    pieces::DIGEST,
+    pieces::BOTH_HASHES,
     pieces::CHOICE_IN_WINDOW,
     pieces::CHOICE_BEYOND_WINDOW,
     pieces::HAVE_MERGE,

@@ -9,6 +9,7 @@ use shoal_core::{
     rng::Stream,
     time::Time,
 };
+use shoal_hash::{Sha256, hash_piece};
 use shoal_wire::{
     control::{ControlMessage, Load},
     geometry::PieceIndex,
@@ -18,11 +19,27 @@ use shoal_wire::{
 
 use super::{Case, Iteration, world};
 
+/// Bytes of the parts that a piece is gathered in.
+const PART_BYTES: usize = 256 * 1024;
 /// Neighbours of the node that chooses.
 const NEIGHBOURS: u32 = 50;
 
 pub(super) const VERIFICATION: Case =
     Case { name: "pieces/verification", about: "BLAKE3 of a piece of 2 MiB", iterations: 10, prepare: verification };
+
+pub(super) const DIGEST: Case = Case {
+    name: "pieces/digest",
+    about: "SHA-256 of a piece of 2 MiB in parts of 256 KiB",
+    iterations: 3,
+    prepare: digest,
+};
+
+pub(super) const BOTH_HASHES: Case = Case {
+    name: "pieces/both_hashes",
+    about: "both of the same, in one pass where the processor can",
+    iterations: 3,
+    prepare: both_hashes,
+};
 
 pub(super) const CHOICE_IN_WINDOW: Case = Case {
     name: "pieces/choice_in_window",
@@ -52,10 +69,34 @@ pub(super) const HAVE_DELTA: Case = Case {
     prepare: have_delta,
 };
 
-fn verification() -> Iteration {
+/// A piece of 2 MiB.
+fn piece() -> Vec<u8> {
     let mut random = Stream::new(2, "piece");
-    let piece: Vec<u8> = (0..(2 << 20) / 8).flat_map(|_| random.bits().to_le_bytes()).collect();
+    (0..(2 << 20) / 8).flat_map(|_| random.bits().to_le_bytes()).collect()
+}
+
+fn verification() -> Iteration {
+    let piece = piece();
     Box::new(move || u64::from(blake3::hash(black_box(&piece)).as_bytes()[0]))
+}
+
+fn digest() -> Iteration {
+    let piece = piece();
+    Box::new(move || {
+        let mut sha256 = Sha256::new();
+        black_box(&piece).chunks(PART_BYTES).for_each(|part| sha256.update(part));
+        u64::from(sha256.finalize()[0])
+    })
+}
+
+fn both_hashes() -> Iteration {
+    let piece = piece();
+    Box::new(move || {
+        let parts: Vec<_> = black_box(&piece).chunks(PART_BYTES).collect();
+        let mut sha256 = Sha256::new();
+        let hash = hash_piece(&parts, &mut sha256);
+        u64::from(hash.as_bytes()[0]) + u64::from(sha256.finalize()[0])
+    })
 }
 
 fn choice_in_window() -> Iteration {

@@ -1,8 +1,9 @@
 //! Templates of the assembly in `lanes`. Each is a string of instructions for `asm!`, whose operands are in braces.
 //!
-//! Registers: `xmm0` to `xmm10` are SHA-256's. `xmm1` has the words f, e, b and a of its state and `xmm2` h, g, d and c, from the lowest;
-//! `xmm3` to `xmm6` the last 16 words of its message schedule, `xmm8` the order of bytes, `xmm9` and `xmm10` the state before the block. `ymm16` to
-//! `ymm31` are the 16 words of BLAKE3's state, each in eight lanes.
+//! Registers: `xmm0` to `xmm10` are SHA-256's. `xmm0` has the words of two rounds with their constants, `xmm1` has
+//! the words f, e, b and a of its state and `xmm2` h, g, d and c, from the lowest; `xmm3` to `xmm6` the last 16 words
+//! of its message schedule, `xmm7` what is added to the next, `xmm8` the order of bytes, `xmm9` and `xmm10` the state
+//! before the block. `ymm16` to `ymm31` are the 16 words of BLAKE3's state, each in eight lanes.
 
 /// A line of assembly.
 macro_rules! line {
@@ -40,8 +41,8 @@ macro_rules! align {
     };
 }
 
-/// Half of four rounds of SHA-256 (FIPS 180-4, section 6.2.2), of which a block has 16; and a part of the words of the next four, so that
-/// none is waited for. Nothing where the block is `none`.
+/// Half of four rounds of SHA-256 (FIPS 180-4, section 6.2.2), of which a block has 16; and a part of the words of
+/// the next four, so that none is waited for. Nothing where the block is `none`.
 macro_rules! sha256 {
     (none, $four:tt $half:tt) => { "" };
     ($block:tt, 0 first) => {
@@ -157,9 +158,10 @@ macro_rules! mixings {
 
 /// A round of BLAKE3 (section 2.2), and a block of SHA-256.
 ///
-/// The permutation that orders the words of each next round consists of two cycles of eight: 0 2 3 10 12 9 11 5, and 1 6 4 7 13 14 15 8. In slots in that
-/// order, each cycle as far as seven rounds see it, all words of the next round are one slot further. So one loop does
-/// for all rounds, and stays small: in code for seven rounds the processor would be short of decoded instructions.
+/// The permutation that orders the words of each next round consists of two cycles of eight: 0 2 3 10 12 9 11 5, and
+/// 1 6 4 7 13 14 15 8. In slots in that order, where each cycle goes on from its beginning until seven rounds have
+/// passed, all words of the next round are one slot further. So one loop does for all rounds, and stays small: in
+/// code for seven rounds the processor would be short of decoded instructions.
 macro_rules! round {
     ($block:tt) => {
         concat!(
@@ -175,8 +177,8 @@ macro_rules! round {
     };
 }
 
-/// BLAKE3's compression of the words in their slots from `{words}` to `{end}` into the chaining values `{values}`, with `{counters}` and
-/// `{flags}`; and seven blocks of SHA-256 from `{bytes}` on.
+/// BLAKE3's compression of the words in their slots from `{words}` to `{end}` into the chaining values `{values}`,
+/// with `{counters}` and `{flags}`; and seven blocks of SHA-256 from `{bytes}` on.
 macro_rules! compression {
     ($block:tt) => {
         concat!(
@@ -263,8 +265,8 @@ macro_rules! store_word {
     (15 from $from:literal) => { store!($from in 22) };
 }
 
-/// Turns four words of the blocks of all lanes, which begin `$stride` bytes apart, into words in all lanes, with a quarter of a block of SHA-256
-/// between the steps.
+/// Turns four words of the blocks of all lanes, which begin `$stride` bytes apart, into words in all lanes, with a
+/// quarter of a block of SHA-256 between the steps.
 macro_rules! transposition {
     (
         $stride:literal, $quarter:literal [$w0:tt $w1:tt $w2:tt $w3:tt],

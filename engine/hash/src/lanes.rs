@@ -1,17 +1,18 @@
 //! The compression function of BLAKE3 in eight lanes, and between its steps that of SHA-256.
 //!
-//! SHA-256 with the processor's SHA extensions is bound by latency: each of its 32 double rounds for 64 bytes waits four
-//! cycles for the one before, and most of the processor's ports idle meanwhile. BLAKE3 is bound by those ports. One stream of
-//! instructions with both in it, finely mixed, takes hardly longer than SHA-256 alone
+//! SHA-256 with the processor's SHA extensions is bound by latency: each of its 32 double rounds for 64 bytes waits
+//! four cycles for the one before, and most of the processor's ports idle meanwhile. BLAKE3 is bound by those ports.
+//! One stream of instructions with both in it, finely mixed, takes hardly longer than SHA-256 alone
 //! (docs/benchmarks.md, "Two hashes in one pass").
 //!
-//! It is assembly for two reasons. Compilers sort instructions by what depends on what, which takes the two apart again,
-//! further than a processor looks ahead. And the SHA extensions know no VEX encoding: on the processor where this was
-//! measured each use costs more than a hundred cycles while the upper half of any of the registers 0 to 15 is in use.
-//! So BLAKE3 has the registers 16 to 31, which do not count for that, and SHA-256 the others.
+//! It is assembly for two reasons. Compilers sort instructions by what depends on what, which takes the two apart
+//! again, further than a processor looks ahead. And the SHA extensions know no VEX encoding: on the processor where
+//! this was measured each use costs more than a hundred cycles while the upper half of any of the registers 0 to 15
+//! is in use. So BLAKE3 has the registers 16 to 31, which do not count for that, and SHA-256 the others.
 //!
-//! Sources: BLAKE3 (O'Connor, Aumasson, Neves, Wilcox-O'Hearn, 2020), sections 2.2, 2.4 and 5.3; FIPS 180-4, sections 4.2.2
-//! and 6.2.2; Intel's "Intel SHA Extensions", 2013, for the order of the words in the registers of SHA-256's state.
+//! Sources: BLAKE3 (O'Connor, Aumasson, Neves, Wilcox-O'Hearn, 2020), sections 2.2, 2.4 and 5.3; FIPS 180-4, sections
+//! 4.2.2 and 6.2.2; Intel's "Intel SHA Extensions", 2013, for the order of the words in the registers of SHA-256's
+//! state.
 
 use std::arch::asm;
 
@@ -145,8 +146,8 @@ impl Lanes {
         has_all.then_some(Self(()))
     }
 
-    /// The chaining value of the subtree of `bytes`, which begin `offset` bytes into their piece (below 2^42); and `sha256`
-    /// after all of `bytes`.
+    /// The chaining value of the subtree of `bytes`, which begin `offset` bytes into their piece (below 2^42); and
+    /// `sha256` after all of `bytes`.
     pub(crate) fn subtree(self, bytes: &[u8; SUBTREE_BYTES], offset: u64, sha256: &mut State) -> ChainingValue {
         let first = u32::try_from(offset / CHUNK_BYTES as u64).expect("no piece has 2^32 chunks");
         let mut values = [State::default(); SUBTREE_BYTES / CHUNK_BYTES];
@@ -171,8 +172,8 @@ impl Lanes {
         value
     }
 
-    /// Chaining values of the chunks of `bytes`, of which the first is the `first`th of its piece; and `sha256` after all of
-    /// `bytes`.
+    /// Chaining values of the chunks of `bytes`, of which the first is the `first`th of its piece; and `sha256` after
+    /// all of `bytes`.
     fn chunks(self, bytes: &[u8; ROW_BYTES], first: u32, sha256: &mut State) -> [State; LANES] {
         const LAST: usize = CHUNK_BYTES / BLOCK_BYTES - 1;
         let mut work = Work::new(first, sha256);
@@ -188,7 +189,8 @@ impl Lanes {
         work.by_lane()
     }
 
-    /// Compresses the `block`th block of each chunk of `bytes` with BLAKE3, and as many of their blocks in order with SHA-256.
+    /// Compresses the `block`th block of each chunk of `bytes` with BLAKE3, and as many of their blocks in order with
+    /// SHA-256.
     // Unrolled by the compiler, it would be larger than the processor's cache for instructions.
     #[inline(never)]
     #[expect(clippy::unused_self, reason = "it is the proof that the processor can")]
@@ -196,11 +198,11 @@ impl Lanes {
         let (rows, in_order) = (&bytes[block * BLOCK_BYTES..], &bytes[block * LANES * BLOCK_BYTES..]);
         assert!(rows.len() >= ROW_BYTES - CHUNK_BYTES + BLOCK_BYTES && in_order.len() >= LANES * BLOCK_BYTES);
         let end = work.words.0[ROUNDS..].as_ptr();
-        // SAFETY: `self` says that the processor has the instructions. `rows` is read at 1024 * lane + 0..64 for eight lanes,
-        // and `in_order` at 0..512, which both have, as asserted. `words` is written at 0..29 slots and read at 0..29, of 32; `values` is
-        // read and written, and `counters` and the constants are read, within their types, whose alignment is what the
-        // instructions ask for. What is prefetched is not read, and may be anywhere. No register changes but those named
-        // and the flags.
+        // SAFETY: `self` says that the processor has the instructions. `rows` is read at 1024 * lane + 0..64 for
+        // eight lanes, and `in_order` at 0..512, which both have, as asserted. `words` is written and read in its
+        // first 30 slots, of 32; `values` and `sha256` are read and written, and `counters` and the constants are
+        // read, within their types, whose alignment is what the instructions ask for. What is prefetched is not read,
+        // and may be anywhere. No register changes but those named and the flags.
         #[expect(unsafe_code, reason = "earned: docs/benchmarks.md, Two hashes in one pass")]
         unsafe {
             assembly!(
@@ -241,8 +243,8 @@ impl Lanes {
         let mut work = Work::new(0, &INITIAL);
         work.counters = Words([[0; LANES]]);
         let end = work.words.0[ROUNDS..].as_ptr();
-        // SAFETY: as in `blocks`; `children` is read at 64 * lane + 0..64 for eight lanes, which is all of it, and `bytes` is not
-        // read, because there is no SHA-256.
+        // SAFETY: as in `blocks`; `children` is read at 64 * lane + 0..64 for eight lanes, which is all of it, and
+        // `bytes` is not read, because there is no SHA-256.
         #[expect(unsafe_code, reason = "earned: docs/benchmarks.md, Two hashes in one pass")]
         unsafe {
             assembly!(

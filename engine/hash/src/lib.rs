@@ -1,8 +1,8 @@
 //! A piece's BLAKE3 and its blob's SHA-256.
 //!
 //! A node needs both of each byte that a client pulls: BLAKE3 to take a piece from a peer, and SHA-256 to call a blob
-//! what its digest says. Where the processor can, [`hash_piece`] computes both in one pass, which costs hardly more than SHA-256 alone
-//! (docs/decisions/0012-two-hashes-in-one-pass.md); elsewhere it computes one after the other.
+//! what its digest says. Where the processor can, [`hash_piece`] computes both in one pass, which costs hardly more
+//! than SHA-256 alone (docs/decisions/0012-two-hashes-in-one-pass.md); elsewhere it computes one after the other.
 
 #[cfg(target_arch = "x86_64")]
 #[macro_use]

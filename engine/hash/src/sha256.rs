@@ -4,7 +4,8 @@ use sha2::block_api::compress256;
 
 use crate::{BLOCK_BYTES, INITIAL, State};
 
-/// A SHA-256 under way (FIPS 180-4). The compression is `sha2`'s, with hardware instructions where the processor has them.
+/// A SHA-256 under way (FIPS 180-4). The compression is `sha2`'s, with hardware instructions where the processor has
+/// them.
 #[derive(Clone, Debug)]
 pub struct Sha256 {
     state: State,

@@ -4,14 +4,15 @@ use blake3::hazmat::{ChainingValue, HasherExt as _, Mode, merge_subtrees_non_roo
 
 use crate::{Sha256, lanes::Lanes};
 
-/// Bytes of the subtrees whose chaining values are computed together with SHA-256: few enough to stay in the processor's
-/// first cache, enough that the parents above them are few.
+/// Bytes of the subtrees whose chaining values are computed together with SHA-256: few enough to stay in the
+/// processor's first cache, enough that the parents above them are few.
 pub(crate) const SUBTREE_BYTES: usize = 64 * 1024;
 
 /// BLAKE3 of a piece whose bytes are `parts`, one after the other; `sha256` goes on with the same bytes.
 ///
-/// One pass computes both where the processor can, the piece has more than 64 KiB, all parts but the last are multiples
-/// of that, and `sha256` has had multiples of 64 bytes; otherwise one is computed after the other.
+/// One pass computes both where the processor can, the piece has more than 64 KiB, all parts but the last are
+/// multiples of that and the last is not empty, and `sha256` has had multiples of 64 bytes; otherwise one is computed
+/// after the other.
 pub fn hash_piece(parts: &[impl AsRef<[u8]>], sha256: &mut Sha256) -> blake3::Hash {
     match Lanes::of_this_processor() {
         Some(lanes) if is_fit(parts) && sha256.is_between_blocks() => in_one_pass(lanes, parts, sha256),
@@ -19,7 +20,8 @@ pub fn hash_piece(parts: &[impl AsRef<[u8]>], sha256: &mut Sha256) -> blake3::Ha
     }
 }
 
-/// Whether the piece has subtrees, each in one part, and more than one, because the hash of one alone would be the root's.
+/// Whether the piece has subtrees, each in one part, and more than one, because the hash of one alone would be the
+/// root's.
 pub(crate) fn is_fit(parts: &[impl AsRef<[u8]>]) -> bool {
     let Some((last, before)) = parts.split_last() else { return false };
     let in_subtrees = |part: &dyn AsRef<[u8]>| part.as_ref().len().is_multiple_of(SUBTREE_BYTES);
@@ -58,7 +60,7 @@ pub(crate) fn in_one_pass(lanes: Lanes, parts: &[impl AsRef<[u8]>], sha256: &mut
 #[derive(Default)]
 struct Tree {
     values: Vec<ChainingValue>,
-    /// Subtrees so far. Each of its binary ones is a whole subtree that cannot be merged yet.
+    /// Subtrees so far. Each of its bits that is one stands for a value that is not merged yet.
     count: u64,
 }
 

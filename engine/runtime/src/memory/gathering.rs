@@ -1,4 +1,5 @@
-//! One piece: filled in order, and hashed while its bytes are still in the processor's cache.
+//! One piece: filled in order, and hashed while its bytes are still in the processor's cache, unless who uses it
+//! hashes it.
 
 use std::{fs::File, io, ops::Range, os::unix::fs::FileExt, sync::Arc};
 
@@ -12,8 +13,9 @@ use super::{
     chunk::{ALIGNMENT, Chunk},
 };
 
-/// Bytes that are hashed at once: BLAKE3 needs so many to work on all lanes of the processor (measured: 1.4 KB at a time
-/// run at 0.8 GB/s, 64 KiB and more at 8), and they take 10 to 60 microseconds, which may pass on an async thread.
+/// Bytes that are hashed at once: BLAKE3 needs so many to work on all lanes of the processor (measured: 1.4 KB at a
+/// time run at 0.8 GB/s, 64 KiB and more at 8), and they take 10 to 60 microseconds, which may pass on an async
+/// thread.
 const HASH_BYTES: usize = 64 * 1024;
 
 /// A piece that is being filled.
@@ -54,8 +56,8 @@ impl Gathering {
         self.length - self.filled()
     }
 
-    /// Where the next bytes go: room for at least one and at most `limit` (at least 1), unless nothing is missing. Call
-    /// [`Gathering::advance`] when some were written.
+    /// Where the next bytes go: room for at least one and at most `limit` (at least 1), unless nothing is missing.
+    /// Call [`Gathering::advance`] when some were written.
     pub(crate) fn room(&mut self, limit: usize) -> Limit<&mut Vec<u8>> {
         if self.current.len() == self.current_bytes && self.missing() > 0 {
             self.current_bytes = usize::try_from(self.missing()).unwrap_or(usize::MAX).min(CHUNK_BYTES);
@@ -70,7 +72,7 @@ impl Gathering {
         self.current.room(limit.min(free))
     }
 
-    /// Hashes what was written into the room.
+    /// Takes note of what was written into the room, and hashes it where that is to be done here.
     pub(crate) fn advance(&mut self) {
         let end = self.current.len();
         let Some(hasher) = &mut self.hasher else { return };

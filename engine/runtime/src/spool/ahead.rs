@@ -1,8 +1,9 @@
 //! Pieces that come in order: their own hash and their blob's digest in one pass, once they are whole.
 //!
-//! Whether a piece is what it should be is known only once it is hashed, and the digest runs along pieces that are stored. So
-//! the digest after a piece waits here until a piece with the same hash is stored; another leaves no trace in the digest.
-//! Where a piece does not come in its turn the digest reads it later, as it does where one pass is not possible.
+//! Whether a piece is what it should be is known only once it is hashed, and the digest runs along pieces that are
+//! stored. So the digest after a piece waits here until a piece with the same hash is stored; another leaves no trace
+//! in the digest. Where a piece does not come in its turn the digest reads it later, as it does where one pass is not
+//! possible.
 
 use std::{collections::VecDeque, sync::Arc};
 
@@ -16,18 +17,21 @@ use super::{
 };
 use crate::memory::PieceBytes;
 
-/// Pieces from the first that the digest lacks on that are hashed once they are whole: as many as come at once for a reader
-/// (`reader_ahead_bytes`), and one more.
-const AHEAD_MAX: u32 = 4;
+/// Bytes from the first that the digest lacks on, of pieces that are hashed once they are whole: as many as come at
+/// once for a reader (`reader_ahead_bytes`), and half as many again.
+const AHEAD_BYTES: u64 = 48 * 1024 * 1024;
 
-/// Bytes from which on one pass is worth a job of its own.
-const ONE_PASS_BYTES: u64 = 128 * 1024;
+/// Bytes of the smallest pieces that are hashed once they are whole. Of smaller ones more than a few come at once,
+/// and few of them in their turn (measured: docs/benchmarks.md).
+const IN_ORDER_BYTES: u64 = 8 * 1024 * 1024;
 
-/// SHA-256 after each of some pieces in a row, of which none has gone into the digest; at most [`AHEAD_MAX`].
+/// SHA-256 after each of some pieces in a row, of which none has gone into the digest; none lies further ahead than
+/// [`AHEAD_BYTES`].
 #[derive(Default)]
 pub(super) struct Ahead {
     after: VecDeque<After>,
-    /// Another after the blob began again.
+    /// Another one after the blob began again, or what was hashed ahead was given up: what somebody still computes
+    /// from that is not kept.
     generation: Arc<()>,
 }
 
@@ -51,20 +55,23 @@ impl Prefix {
         before.map(|after| after.sha256.clone())
     }
 
-    fn is_near(&self, piece: PieceIndex) -> bool {
-        (self.next..self.next.saturating_add(AHEAD_MAX)).contains(&piece.0)
-    }
-
-    /// Keeps what was computed from [`Prefix::before`], unless the digest has moved on or begun again meanwhile.
+    /// Keeps what was computed from [`Prefix::before`] in `generation`, unless the digest has moved on meanwhile.
     fn keep(&mut self, after: After, generation: &Arc<()>) {
-        if !Arc::ptr_eq(&self.ahead.generation, generation) || !self.is_near(after.piece) {
+        if !Arc::ptr_eq(&self.ahead.generation, generation) {
             return;
         }
         let kept = &mut self.ahead.after;
+        if kept.iter().any(|other| (other.piece, other.hash) == (after.piece, after.hash)) {
+            return;
+        }
         kept.retain(|other| other.piece.0 < after.piece.0);
-        let follows = kept.back().map_or(self.next, |last| last.piece.0 + 1) == after.piece.0;
-        if follows {
+        let first = kept.front().map_or(after.piece.0, |first| first.piece.0);
+        let follows = kept.back().is_none_or(|last| last.piece.0 + 1 == after.piece.0);
+        if first == self.next && follows {
             kept.push_back(after);
+        } else {
+            // The digest has read the first of them itself, and nobody has compared their hashes.
+            self.ahead = Ahead::default();
         }
     }
 }
@@ -78,7 +85,7 @@ impl State {
         }
         let after = self.prefix.ahead.after.pop_front()?;
         if after.piece != next || self.voucher_hash(next) != Some(after.hash) {
-            self.prefix.ahead.after.clear();
+            self.prefix.ahead = Ahead::default();
             return None;
         }
         self.prefix.next += 1;
@@ -87,15 +94,20 @@ impl State {
 }
 
 impl Blob {
-    /// Whether `piece` is best hashed once it is whole, with [`Blob::hash_whole`]: the digest is about to need it, and no peer
-    /// waits for it.
+    /// Whether `piece` is best hashed once it is whole, with [`Blob::hash_whole`]: the digest is about to need it,
+    /// and no peer waits for it.
     pub(crate) fn hashes_whole(&self, piece: PieceIndex) -> bool {
         let can = is_one_pass() && matches!(self.digest(), Digest::Sha256(_));
-        if !can || self.is_asked() || self.geometry().len(piece) < ONE_PASS_BYTES {
+        if !can || self.is_asked() || self.geometry().piece_bytes() < IN_ORDER_BYTES {
             return false;
         }
         let state = self.state();
-        state.phase == Phase::Filling && state.prefix.is_near(piece)
+        state.phase == Phase::Filling && self.is_near(piece, &state.prefix)
+    }
+
+    fn is_near(&self, piece: PieceIndex, prefix: &Prefix) -> bool {
+        let near = AHEAD_BYTES / self.geometry().piece_bytes();
+        (prefix.next..).contains(&piece.0) && u64::from(piece.0 - prefix.next) < near
     }
 
     /// The turn to hash whole pieces, one at a time, so that each finds the digest after the one before. Cancel-safe.
@@ -103,11 +115,13 @@ impl Blob {
         self.hashing.clone().acquire_owned().await.expect("it is never closed")
     }
 
-    /// The hash of a whole piece; and, where the digest before it is known, the digest after it, in the same pass. Blocking.
+    /// The hash of a whole piece; and, where the digest before it is known, the digest after it, in the same pass.
+    /// Blocking.
     pub(crate) fn hash_whole(&self, piece: PieceIndex, bytes: &PieceBytes) -> PieceHash {
         let (before, generation) = {
             let state = self.state();
-            (state.prefix.before(piece), state.prefix.ahead.generation.clone())
+            let before = if self.is_near(piece, &state.prefix) { state.prefix.before(piece) } else { None };
+            (before, state.prefix.ahead.generation.clone())
         };
         let Some(mut sha256) = before else {
             let mut hasher = blake3::Hasher::new();
@@ -118,7 +132,6 @@ impl Blob {
         };
         let hash = PieceHash(*hash_piece(bytes.chunks(), &mut sha256).as_bytes());
         self.state().prefix.keep(After { piece, hash, sha256 }, &generation);
-        self.metrics.pieces_hashed_with_digest.increment();
         hash
     }
 }

@@ -95,6 +95,7 @@ impl Blob {
                 }
                 while let Some(after) = state.hashed_ahead() {
                     hasher = Hasher::Sha256(after);
+                    self.metrics.pieces_hashed_with_digest.increment();
                 }
                 let next = PieceIndex(state.prefix.next);
                 if !self.geometry().contains(next) {

@@ -14,7 +14,7 @@ use crate::{
 /// Bytes of a piece of a small blob.
 const PIECE: usize = 256 * 1024;
 
-/// A blob of six pieces that a reader waits for.
+/// A blob that a reader waits for. What is tested holds where the processor hashes in two passes as well.
 struct Case {
     bytes: Vec<u8>,
     spool: Spool,
@@ -23,18 +23,17 @@ struct Case {
 }
 
 impl Case {
-    /// `None` where the processor cannot hash in one pass, and nothing here is to be tested.
-    fn new() -> Option<Self> {
-        if !is_one_pass() {
-            eprintln!("skipped: this processor has no AVX-512 or no SHA extensions");
-            return None;
-        }
+    fn new() -> Self {
+        Self::of(6)
+    }
+
+    fn of(pieces: usize) -> Self {
         let directory = tempfile::tempdir().expect("a directory");
         let spool =
             Spool::open(directory.path(), 1 << 30, Arc::default(), Arc::default(), None).expect("the spool opens");
-        let bytes = content(6 * PIECE, 1);
+        let bytes = content(pieces * PIECE, 1);
         let reading = spool.read(sha256(&bytes), bytes.len() as u64, Some(source())).expect("it can be read");
-        Some(Self { bytes, spool, reading, _directory: directory })
+        Self { bytes, spool, reading, _directory: directory }
     }
 
     fn blob(&self) -> &Blob {
@@ -82,9 +81,8 @@ impl Case {
 
 #[test]
 fn pieces_in_order_are_hashed_with_the_digest() {
-    let Some(case) = Case::new() else { return };
+    let case = Case::new();
     for piece in 0..5 {
-        assert!(case.blob().hashes_whole(PieceIndex(piece)));
         assert_eq!(case.put(piece, &case.right(piece)), PrefixRun::Waiting);
     }
     assert_eq!(case.put(5, &case.right(5)), PrefixRun::Verified);
@@ -93,7 +91,7 @@ fn pieces_in_order_are_hashed_with_the_digest() {
 
 #[test]
 fn pieces_that_wait_to_be_stored_do_not_hold_up_those_after_them() {
-    let Some(case) = Case::new() else { return };
+    let case = Case::new();
     let hashed: Vec<_> = (0..4).map(|piece| case.hash(piece, &case.right(piece))).collect();
     for (piece, (whole, hash)) in (0..).zip(&hashed) {
         case.store(piece, whole, *hash);
@@ -105,36 +103,51 @@ fn pieces_that_wait_to_be_stored_do_not_hold_up_those_after_them() {
 
 #[test]
 fn what_is_hashed_ahead_is_bounded() {
-    let Some(case) = Case::new() else { return };
-    let near: Vec<_> = (0..6).filter(|&piece| case.blob().hashes_whole(PieceIndex(piece))).collect();
-    assert_eq!(near, [0, 1, 2, 3], "what comes later than that is hashed while it comes");
-    for piece in 0..6 {
+    const NEAR: u32 = 48 * 4;
+    let case = Case::of(NEAR as usize + 8);
+    for piece in 0..NEAR + 8 {
         case.hash(piece, &case.right(piece));
     }
-    assert_eq!(case.blob().state().prefix.ahead.after.len(), AHEAD_MAX as usize);
+    assert_eq!(case.blob().state().prefix.ahead.after.len(), NEAR as usize);
+}
+
+#[test]
+fn large_pieces_of_which_few_come_at_once_are_hashed_when_they_are_whole() {
+    let case = Case::new();
+    let whole = |size: u64| -> Vec<u32> {
+        let reading = case.spool.read(sha256(&size.to_le_bytes()), size, Some(source())).expect("it can be read");
+        let all = (0..reading.blob().geometry().pieces()).map(PieceIndex);
+        all.filter(|&piece| reading.blob().hashes_whole(piece)).map(|piece| piece.0).collect()
+    };
+    let first = |pieces: u32| if is_one_pass() { (0..pieces).collect() } else { Vec::new() };
+    assert_eq!(whole(2 << 30), [0; 0], "of pieces of 4 MiB");
+    assert_eq!(whole(4 << 30), first(6), "of pieces of 8 MiB");
+    assert_eq!(whole(8 << 30), first(3), "of pieces of 16 MiB");
 }
 
 #[test]
 fn a_blob_that_peers_want_is_hashed_while_it_comes() {
-    let Some(case) = Case::new() else { return };
-    case.blob().note_asked();
-    assert!(!case.blob().hashes_whole(PieceIndex(0)));
+    let case = Case::new();
+    let reading = case.spool.read(sha256(b"large"), 4 << 30, Some(source())).expect("it can be read");
+    assert_eq!(reading.blob().hashes_whole(PieceIndex(0)), is_one_pass());
+    reading.blob().note_asked();
+    assert!(!reading.blob().hashes_whole(PieceIndex(0)));
 }
 
 #[test]
 fn a_piece_out_of_turn_is_hashed_alone_and_the_digest_reads_it_later() {
-    let Some(case) = Case::new() else { return };
+    let case = Case::new();
     for piece in [1, 0, 2, 5, 3] {
         assert_eq!(case.put(piece, &case.right(piece)), PrefixRun::Waiting);
     }
-    assert_eq!(case.in_one_pass(), 3, "0, 2 and 3 came in their turn");
     assert_eq!(case.put(4, &case.right(4)), PrefixRun::Verified);
+    assert_eq!(case.in_one_pass(), 4, "0, 2, 3 and 4 came in their turn");
     assert!(case.is_held());
 }
 
 #[test]
 fn a_corrupt_piece_leaves_no_trace_in_the_digest() {
-    let Some(case) = Case::new() else { return };
+    let case = Case::new();
     let (_, wrong) = case.hash(0, &content(PIECE, 9));
     let after = case.hash(1, &case.right(1));
     let first = case.hash(0, &case.right(0));
@@ -149,7 +162,7 @@ fn a_corrupt_piece_leaves_no_trace_in_the_digest() {
 
 #[test]
 fn a_piece_that_came_another_way_is_no_excuse_for_what_was_hashed_before() {
-    let Some(case) = Case::new() else { return };
+    let case = Case::new();
     case.hash(0, &content(PIECE, 9));
     case.hash(1, &case.right(1));
     // Nobody hashes the right one ahead.
@@ -162,8 +175,59 @@ fn a_piece_that_came_another_way_is_no_excuse_for_what_was_hashed_before() {
 }
 
 #[test]
+fn what_is_still_computed_from_a_piece_that_was_refused_is_not_kept() {
+    let case = Case::new();
+    case.hash(0, &content(PIECE, 9));
+    let (mut sha256, generation) = {
+        let state = case.blob().state();
+        let sha256 = state.prefix.before(PieceIndex(1)).expect("after the wrong first piece");
+        (sha256, state.prefix.ahead.generation.clone())
+    };
+    // Meanwhile the right one comes another way, and the digest reads it.
+    let first = gathered(&case.right(0));
+    case.store(0, &first, first.hash().expect("it was hashed while it came"));
+    let second = gathered(&case.right(1));
+    let hash = second.hash().expect("it was hashed while it came");
+    sha256.update(&case.right(1));
+    case.blob().state().prefix.keep(After { piece: PieceIndex(1), hash, sha256 }, &generation);
+    case.store(1, &second, hash);
+    for piece in 2..5 {
+        case.put(piece, &case.right(piece));
+    }
+    assert_eq!(case.put(5, &case.right(5)), PrefixRun::Verified);
+}
+
+#[test]
+fn a_piece_that_comes_twice_costs_those_after_it_nothing() {
+    let case = Case::new();
+    let hashed: Vec<_> = [0, 1, 2, 0, 1].map(|piece| case.hash(piece, &case.right(piece))).into();
+    for (piece, (whole, hash)) in (0..3).zip(&hashed) {
+        case.store(piece, whole, *hash);
+    }
+    assert_eq!(case.in_one_pass(), 3);
+}
+
+#[test]
+fn a_digest_that_reads_on_by_itself_gives_up_what_it_has_passed() {
+    let case = Case::new();
+    let (first, hash) = case.hash(0, &case.right(0));
+    // As while a job has the hasher: the first piece is in the digest and is kept as well.
+    case.blob().state().prefix.next = 1;
+    let generation = case.blob().state().prefix.ahead.generation.clone();
+    case.hash(1, &case.right(1));
+    assert!(case.blob().state().prefix.ahead.after.is_empty());
+    assert!(!Arc::ptr_eq(&case.blob().state().prefix.ahead.generation, &generation));
+    case.blob().state().prefix.next = 0;
+    case.store(0, &first, hash);
+    for piece in 1..5 {
+        case.put(piece, &case.right(piece));
+    }
+    assert_eq!(case.put(5, &case.right(5)), PrefixRun::Verified);
+}
+
+#[test]
 fn a_blob_that_begins_again_forgets_what_was_hashed_ahead() {
-    let Some(case) = Case::new() else { return };
+    let case = Case::new();
     for piece in 0..5 {
         case.put(piece, &content(PIECE, 10));
     }
