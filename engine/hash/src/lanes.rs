@@ -99,15 +99,19 @@ struct Work {
 }
 
 impl Work {
-    /// For the chunks or parents from the `first`th on.
-    fn new(first: u32, sha256: &State) -> Self {
-        let counters = [0, 1, 2, 3, 4, 5, 6, 7].map(|lane| first.wrapping_add(lane));
+    fn new(sha256: &State) -> Self {
         Self {
             words: Words([[0; LANES]; SLOTS]),
-            values: Words(INITIAL.map(|word| [word; LANES])),
-            counters: Words([counters]),
+            values: Words([[0; LANES]; 8]),
+            counters: Words([[0; LANES]]),
             sha256: Registers::of(sha256),
         }
+    }
+
+    /// Begins with chunks or parents, each with its counter.
+    fn begin(&mut self, counters: [u32; LANES]) {
+        self.values = Words(INITIAL.map(|word| [word; LANES]));
+        self.counters = Words([counters]);
     }
 
     /// The chaining value of each lane.
@@ -150,18 +154,20 @@ impl Lanes {
     /// `sha256` after all of `bytes`.
     pub(crate) fn subtree(self, bytes: &[u8; SUBTREE_BYTES], offset: u64, sha256: &mut State) -> ChainingValue {
         let first = u32::try_from(offset / CHUNK_BYTES as u64).expect("no piece has 2^32 chunks");
+        let mut work = Work::new(sha256);
         let mut values = [State::default(); SUBTREE_BYTES / CHUNK_BYTES];
         let rows = bytes.as_chunks::<ROW_BYTES>().0;
         let firsts = (first..).step_by(LANES);
         for ((row, values), first) in rows.iter().zip(values.as_chunks_mut::<LANES>().0).zip(firsts) {
-            *values = self.chunks(row, first, sha256);
+            *values = self.chunks(row, first, &mut work);
         }
+        *sha256 = work.sha256.state();
         let mut count = values.len();
         while count > 1 {
             // The lanes that have no children hash what is there, and nobody reads it.
             for group in 0..count.div_ceil(2 * LANES) {
                 let children = std::array::from_fn(|child| values[group * 2 * LANES + child]);
-                values[group * LANES..][..LANES].copy_from_slice(&self.parents(&children));
+                values[group * LANES..][..LANES].copy_from_slice(&self.parents(&children, &mut work));
             }
             count /= 2;
         }
@@ -172,20 +178,19 @@ impl Lanes {
         value
     }
 
-    /// Chaining values of the chunks of `bytes`, of which the first is the `first`th of its piece; and `sha256` after
+    /// Chaining values of the chunks of `bytes`, of which the first is the `first`th of its piece. SHA-256 goes on with
     /// all of `bytes`.
-    fn chunks(self, bytes: &[u8; ROW_BYTES], first: u32, sha256: &mut State) -> [State; LANES] {
+    fn chunks(self, bytes: &[u8; ROW_BYTES], first: u32, work: &mut Work) -> [State; LANES] {
         const LAST: usize = CHUNK_BYTES / BLOCK_BYTES - 1;
-        let mut work = Work::new(first, sha256);
+        work.begin([0, 1, 2, 3, 4, 5, 6, 7].map(|lane| first.wrapping_add(lane)));
         for block in 0..=LAST {
             let flags = match block {
                 0 => CHUNK_START,
                 LAST => CHUNK_END,
                 _ => 0,
             };
-            self.blocks(bytes, block, flags, &mut work);
+            self.blocks(bytes, block, flags, work);
         }
-        *sha256 = work.sha256.state();
         work.by_lane()
     }
 
@@ -239,9 +244,8 @@ impl Lanes {
     /// Chaining values of the parents of each two of `children`.
     #[inline(never)]
     #[expect(clippy::unused_self, reason = "it is the proof that the processor can")]
-    fn parents(self, children: &[State; 2 * LANES]) -> [State; LANES] {
-        let mut work = Work::new(0, &INITIAL);
-        work.counters = Words([[0; LANES]]);
+    fn parents(self, children: &[State; 2 * LANES], work: &mut Work) -> [State; LANES] {
+        work.begin([0; LANES]);
         let end = work.words.0[ROUNDS..].as_ptr();
         // SAFETY: as in `blocks`; `children` is read at 64 * lane + 0..64 for eight lanes, which is all of it, and
         // `bytes` is not read, because there is no SHA-256.
