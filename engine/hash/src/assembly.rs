@@ -41,6 +41,21 @@ macro_rules! align {
     };
 }
 
+/// Half of four rounds of SHA-256 with the words in `$now`. The next four words are finished in `$next`, and those
+/// after them, whose place is `$then`, begun; `$before` has those before.
+macro_rules! computed {
+    (first $four:literal $now:literal $next:literal $then:literal $before:literal) => {
+        concat!(rounds_1!($four $now), align!($next from $before $now))
+    };
+    (second $four:literal $now:literal $next:literal $then:literal $before:literal) => {
+        concat!(
+            rounds_2!(),
+            line!("sha256msg2 ", $next, ", ", $now),
+            line!("sha256msg1 ", $then, ", ", $before),
+        )
+    };
+}
+
 /// Half of four rounds of SHA-256 (FIPS 180-4, section 6.2.2), of which a block has 16; and a part of the words of
 /// the next four, so that none is waited for. Nothing where the block is `none`.
 macro_rules! sha256 {
@@ -58,52 +73,17 @@ macro_rules! sha256 {
     ($block:tt, 1 second) => { concat!(rounds_2!(), words!($block, 3 "xmm6")) };
     ($block:tt, 2 first) => { rounds_1!(2 "xmm5") };
     ($block:tt, 2 second) => { concat!(rounds_2!(), line!("sha256msg1 xmm3, xmm4")) };
-    ($block:tt, 3 first) => { concat!(rounds_1!(3 "xmm6"), align!("xmm3" from "xmm5" "xmm6")) };
-    ($block:tt, 3 second) => { concat!(rounds_2!(), line!("sha256msg2 xmm3, xmm6"), line!("sha256msg1 xmm4, xmm5")) };
-    ($block:tt, 4 first) => { concat!(rounds_1!(4 "xmm3"), align!("xmm4" from "xmm6" "xmm3")) };
-    ($block:tt, 4 second) => { concat!(rounds_2!(), line!("sha256msg2 xmm4, xmm3"), line!("sha256msg1 xmm5, xmm6")) };
-    ($block:tt, 5 first) => { concat!(rounds_1!(5 "xmm4"), align!("xmm5" from "xmm3" "xmm4")) };
-    ($block:tt, 5 second) => { concat!(rounds_2!(), line!("sha256msg2 xmm5, xmm4"), line!("sha256msg1 xmm6, xmm3")) };
-    ($block:tt, 6 first) => { concat!(rounds_1!(6 "xmm5"), align!("xmm6" from "xmm4" "xmm5")) };
-    ($block:tt, 6 second) => { concat!(rounds_2!(), line!("sha256msg2 xmm6, xmm5"), line!("sha256msg1 xmm3, xmm4")) };
-    ($block:tt, 7 first) => { concat!(rounds_1!(7 "xmm6"), align!("xmm3" from "xmm5" "xmm6")) };
-    ($block:tt, 7 second) => { concat!(rounds_2!(), line!("sha256msg2 xmm3, xmm6"), line!("sha256msg1 xmm4, xmm5")) };
-    ($block:tt, 8 first) => { concat!(rounds_1!(8 "xmm3"), align!("xmm4" from "xmm6" "xmm3")) };
-    ($block:tt, 8 second) => { concat!(rounds_2!(), line!("sha256msg2 xmm4, xmm3"), line!("sha256msg1 xmm5, xmm6")) };
-    ($block:tt, 9 first) => { concat!(rounds_1!(9 "xmm4"), align!("xmm5" from "xmm3" "xmm4")) };
-    ($block:tt, 9 second) => { concat!(rounds_2!(), line!("sha256msg2 xmm5, xmm4"), line!("sha256msg1 xmm6, xmm3")) };
-    ($block:tt, 10 first) => { concat!(rounds_1!(10 "xmm5"), align!("xmm6" from "xmm4" "xmm5")) };
-    ($block:tt, 10 second) => {
-        concat!(
-            rounds_2!(),
-            line!("sha256msg2 xmm6, xmm5"),
-            line!("sha256msg1 xmm3, xmm4"),
-        )
-    };
-    ($block:tt, 11 first) => { concat!(rounds_1!(11 "xmm6"), align!("xmm3" from "xmm5" "xmm6")) };
-    ($block:tt, 11 second) => {
-        concat!(
-            rounds_2!(),
-            line!("sha256msg2 xmm3, xmm6"),
-            line!("sha256msg1 xmm4, xmm5"),
-        )
-    };
-    ($block:tt, 12 first) => { concat!(rounds_1!(12 "xmm3"), align!("xmm4" from "xmm6" "xmm3")) };
-    ($block:tt, 12 second) => {
-        concat!(
-            rounds_2!(),
-            line!("sha256msg2 xmm4, xmm3"),
-            line!("sha256msg1 xmm5, xmm6"),
-        )
-    };
-    ($block:tt, 13 first) => { concat!(rounds_1!(13 "xmm4"), align!("xmm5" from "xmm3" "xmm4")) };
-    ($block:tt, 13 second) => {
-        concat!(
-            rounds_2!(),
-            line!("sha256msg2 xmm5, xmm4"),
-            line!("sha256msg1 xmm6, xmm3"),
-        )
-    };
+    ($block:tt, 3 $half:tt) => { computed!($half 3 "xmm6" "xmm3" "xmm4" "xmm5") };
+    ($block:tt, 4 $half:tt) => { computed!($half 4 "xmm3" "xmm4" "xmm5" "xmm6") };
+    ($block:tt, 5 $half:tt) => { computed!($half 5 "xmm4" "xmm5" "xmm6" "xmm3") };
+    ($block:tt, 6 $half:tt) => { computed!($half 6 "xmm5" "xmm6" "xmm3" "xmm4") };
+    ($block:tt, 7 $half:tt) => { computed!($half 7 "xmm6" "xmm3" "xmm4" "xmm5") };
+    ($block:tt, 8 $half:tt) => { computed!($half 8 "xmm3" "xmm4" "xmm5" "xmm6") };
+    ($block:tt, 9 $half:tt) => { computed!($half 9 "xmm4" "xmm5" "xmm6" "xmm3") };
+    ($block:tt, 10 $half:tt) => { computed!($half 10 "xmm5" "xmm6" "xmm3" "xmm4") };
+    ($block:tt, 11 $half:tt) => { computed!($half 11 "xmm6" "xmm3" "xmm4" "xmm5") };
+    ($block:tt, 12 $half:tt) => { computed!($half 12 "xmm3" "xmm4" "xmm5" "xmm6") };
+    ($block:tt, 13 $half:tt) => { computed!($half 13 "xmm4" "xmm5" "xmm6" "xmm3") };
     ($block:tt, 14 first) => { concat!(rounds_1!(14 "xmm5"), align!("xmm6" from "xmm4" "xmm5")) };
     ($block:tt, 14 second) => { concat!(rounds_2!(), line!("sha256msg2 xmm6, xmm5")) };
     ($block:tt, 15 first) => { rounds_1!(15 "xmm6") };

@@ -48,8 +48,8 @@ const FULL_STREAMS: u32 = 8;
 /// stream each.
 const CONNECTION_WINDOW_BYTES: u32 = FULL_STREAMS * STREAM_WINDOW_BYTES;
 /// Bytes of one connection that are written and not acknowledged: enough for 1 GB/s at 4 ms, and what a peer's receive
-/// buffer (`socket`) holds while nobody reads it, where the system grants that. 1 MiB brings two thirds as much over loopback; 8 MiB bring no more and
-/// overflow that buffer several times in 4 GiB.
+/// buffer (`socket`) holds while nobody reads it, where the system grants that. 1 MiB brings two thirds as much over
+/// loopback; 8 MiB bring no more and overflow that buffer several times in 4 GiB.
 const SEND_WINDOW_BYTES: u64 = 4 * 1024 * 1024;
 /// Packets that a peer may receive before it acknowledges them (draft-ietf-quic-ack-frequency-04). Every second packet,
 /// the default, costs half a percent of a link of 50 Mbit/s that carries pieces both ways. Losses are still

@@ -70,6 +70,11 @@ impl Case {
         self.store(piece, &whole, hash)
     }
 
+    /// The same of all pieces from `first` on.
+    fn put_from(&self, first: u32) -> PrefixRun {
+        (first..6).map(|piece| self.put(piece, &self.right(piece))).last().expect("at least one piece")
+    }
+
     fn in_one_pass(&self) -> u64 {
         self.spool.metrics.pieces_hashed_with_digest.get()
     }
@@ -154,10 +159,7 @@ fn a_corrupt_piece_leaves_no_trace_in_the_digest() {
     assert_ne!(wrong, first.1, "the voucher says so");
     case.store(0, &first.0, first.1);
     case.store(1, &after.0, after.1);
-    for piece in 2..5 {
-        case.put(piece, &case.right(piece));
-    }
-    assert_eq!(case.put(5, &case.right(5)), PrefixRun::Verified);
+    assert_eq!(case.put_from(2), PrefixRun::Verified);
 }
 
 #[test]
@@ -168,10 +170,7 @@ fn a_piece_that_came_another_way_is_no_excuse_for_what_was_hashed_before() {
     // Nobody hashes the right one ahead.
     let first = gathered(&case.right(0));
     case.store(0, &first, first.hash().expect("it was hashed while it came"));
-    for piece in 1..5 {
-        case.put(piece, &case.right(piece));
-    }
-    assert_eq!(case.put(5, &case.right(5)), PrefixRun::Verified);
+    assert_eq!(case.put_from(1), PrefixRun::Verified);
 }
 
 #[test]
@@ -191,10 +190,7 @@ fn what_is_still_computed_from_a_piece_that_was_refused_is_not_kept() {
     sha256.update(&case.right(1));
     case.blob().state().prefix.keep(After { piece: PieceIndex(1), hash, sha256 }, &generation);
     case.store(1, &second, hash);
-    for piece in 2..5 {
-        case.put(piece, &case.right(piece));
-    }
-    assert_eq!(case.put(5, &case.right(5)), PrefixRun::Verified);
+    assert_eq!(case.put_from(2), PrefixRun::Verified);
 }
 
 #[test]
@@ -219,10 +215,7 @@ fn a_digest_that_reads_on_by_itself_gives_up_what_it_has_passed() {
     assert!(!Arc::ptr_eq(&case.blob().state().prefix.ahead.generation, &generation));
     case.blob().state().prefix.next = 0;
     case.store(0, &first, hash);
-    for piece in 1..5 {
-        case.put(piece, &case.right(piece));
-    }
-    assert_eq!(case.put(5, &case.right(5)), PrefixRun::Verified);
+    assert_eq!(case.put_from(1), PrefixRun::Verified);
 }
 
 #[test]
@@ -239,8 +232,5 @@ fn a_blob_that_begins_again_forgets_what_was_hashed_ahead() {
     sha256.update(&content(PIECE, 10));
     case.blob().state().prefix.keep(After { piece: PieceIndex(0), hash, sha256 }, &late);
     assert!(case.blob().state().prefix.ahead.after.is_empty());
-    for piece in 0..5 {
-        case.put(piece, &case.right(piece));
-    }
-    assert_eq!(case.put(5, &case.right(5)), PrefixRun::Verified);
+    assert_eq!(case.put_from(0), PrefixRun::Verified);
 }
