@@ -11,7 +11,7 @@ use std::{
     pin::Pin,
     sync::{
         Arc,
-        atomic::{AtomicU16, Ordering::Relaxed},
+        atomic::{AtomicU16, AtomicUsize, Ordering::Relaxed},
     },
     task::{Context, Poll},
 };
@@ -40,6 +40,10 @@ const GOSSIP_QUEUE: usize = 1024;
 /// Largest UDP payload that the kernel hands over at once.
 const RECEIVE_BYTES_MAX: usize = 65_536;
 
+/// Bytes that are taken out of the kernel at once, by what came last. quinn copies each buffer once more, and that
+/// costs half as much while the bytes are in the processor's second cache (docs/benchmarks.md).
+const RECEIVE_BATCH_BYTES: usize = 256 * 1024;
+
 /// Most bytes that the kernel takes at once, in one packet or several (GSO). What is more is not sent, in silence.
 const SEND_BYTES_MAX: usize = 65_507;
 
@@ -60,6 +64,8 @@ pub(crate) struct SharedSocket {
     metrics: Arc<Metrics>,
     /// Size of the largest QUIC packet that any connection may come to send, in bytes.
     largest_packet: AtomicU16,
+    /// Buffers that are filled at once, by what came last.
+    receive_batch: AtomicUsize,
     /// Tells by its end that the port is free again.
     _open: oneshot::Sender<()>,
 }
@@ -90,8 +96,8 @@ impl SharedSocket {
         let address = inner.local_addr()?;
         let (gossip, datagrams) = mpsc::channel(GOSSIP_QUEUE);
         let (open, closed) = oneshot::channel();
-        let largest_packet = AtomicU16::new(1);
-        let socket = Arc::new(Self { inner, address, gossip, metrics, largest_packet, _open: open });
+        let (largest_packet, receive_batch) = (AtomicU16::new(1), AtomicUsize::new(1));
+        let socket = Arc::new(Self { inner, address, gossip, metrics, largest_packet, receive_batch, _open: open });
         Ok(Bound { socket, gossip: datagrams, closed })
     }
 
@@ -158,6 +164,11 @@ fn size_buffers(socket: &Socket) {
     }
 }
 
+/// How many buffers to fill at once where those that came last had at most `largest` bytes.
+fn receive_batch(largest: usize) -> usize {
+    (RECEIVE_BATCH_BYTES / largest.max(1)).max(1)
+}
+
 /// Hands every gossip datagram in `buffer` to `deliver` and keeps QUIC's, in order. All datagrams in it have `stride`
 /// bytes but the last, which may be shorter.
 fn take_gossip(buffer: &mut [u8], meta: &mut RecvMeta, mut deliver: impl FnMut(SocketAddr, &[u8])) {
@@ -194,7 +205,11 @@ impl AsyncUdpSocket for SharedSocket {
         buffers: &mut [IoSliceMut<'_>],
         meta: &mut [RecvMeta],
     ) -> Poll<io::Result<usize>> {
+        let batch = self.receive_batch.load(Relaxed).min(buffers.len());
+        let (buffers, meta) = (&mut buffers[..batch], &mut meta[..batch]);
         let received = std::task::ready!(self.inner.poll_recv(context, buffers, meta))?;
+        let largest = meta[..received].iter().map(|meta| meta.len).max().unwrap_or(0);
+        self.receive_batch.store(receive_batch(largest), Relaxed);
         for (buffer, meta) in buffers.iter_mut().zip(meta.iter_mut()).take(received) {
             take_gossip(buffer, meta, |from, datagram| self.deliver(from, datagram));
         }
@@ -271,6 +286,49 @@ mod tests {
         }
         let largest = usize::from(super::super::endpoint::MTU_MAX);
         assert_eq!(bound.socket.max_transmit_segments(), usual.min(SEND_BYTES_MAX / largest), "the largest stays");
+    }
+
+    /// Sends one datagram of `bytes` to a new port, and when it has come `count` more; returns how many bytes each call
+    /// takes from the port. All of them fit into the receive buffer that any system grants.
+    async fn received_at_once(count: usize, bytes: usize) -> Vec<usize> {
+        let bound = SharedSocket::bind(([127, 0, 0, 1], 0).into(), Arc::default()).expect("a port");
+        let sender = std::net::UdpSocket::bind("127.0.0.1:0").expect("a port");
+        let mut calls = Vec::new();
+        for count in [1, count] {
+            for _ in 0..count {
+                sender.send_to(&vec![0x40; bytes], bound.socket.address()).expect("the port has room");
+            }
+            let mut missing = count;
+            while missing > 0 {
+                let lengths = receive(&bound.socket, bytes).await;
+                missing -= lengths.len();
+                calls.push(lengths.iter().sum());
+            }
+        }
+        assert_eq!(calls.iter().sum::<usize>(), (1 + count) * bytes, "all of them");
+        calls
+    }
+
+    /// The lengths of the datagrams of at most `bytes` that one call takes.
+    async fn receive(socket: &SharedSocket, bytes: usize) -> Vec<usize> {
+        let mut memory = vec![vec![0; bytes]; quinn::udp::BATCH_SIZE];
+        let mut meta = [RecvMeta::default(); quinn::udp::BATCH_SIZE];
+        let mut buffers: Vec<_> = memory.iter_mut().map(|buffer| IoSliceMut::new(buffer)).collect();
+        let call = std::future::poll_fn(|context| socket.poll_recv(context, &mut buffers, &mut meta));
+        let received = call.await.expect("the socket works");
+        meta[..received].iter().map(|meta| meta.len).collect()
+    }
+
+    #[tokio::test]
+    async fn what_comes_at_once_fits_into_the_processors_cache() {
+        let calls = received_at_once(5, 60_000).await;
+        assert!(calls.iter().all(|&bytes| bytes <= RECEIVE_BATCH_BYTES), "{calls:?}");
+    }
+
+    #[tokio::test]
+    async fn small_datagrams_come_many_at_once() {
+        let calls = received_at_once(40, 1200).await;
+        assert!(calls.iter().any(|&bytes| bytes > 16 * 1200), "{calls:?}");
     }
 
     proptest! {
