@@ -2,7 +2,7 @@
 
 use std::{
     collections::HashMap,
-    fs::{self, File, OpenOptions},
+    fs::{File, OpenOptions},
     io,
     num::NonZeroU64,
     path::{Path, PathBuf},
@@ -35,12 +35,6 @@ use crate::{
 
 /// Ends the names of files of unfinished blobs.
 pub(super) const PARTIAL_SUFFIX: &str = ".partial";
-/// Ends the names of files that are about to be removed.
-pub(super) const REMOVED_SUFFIX: &str = ".removed";
-
-/// What Linux calls EIO: the device cannot give the bytes.
-const INPUT_OUTPUT_ERROR: i32 = 5;
-
 /// Failed writes in a row after which a blob's readers are told.
 const WRITE_FAILURES_MAX: u32 = 3;
 
@@ -321,56 +315,6 @@ impl Blob {
         state.prefix.hasher.is_some() && state.announced.has(next)
     }
 
-    /// Gives the blob up unless somebody reads it. Returns what is left to be removed from the disk, which may take
-    /// long, and is not needed before the digest can be used anew.
-    pub(super) fn discard_if_unread(&self) -> Option<PathBuf> {
-        let mut state = self.state();
-        if state.interest.is_read() || matches!(state.phase, Phase::Unchecked | Phase::Gone) {
-            return None;
-        }
-        let aside = if state.phase == Phase::Verified {
-            self.metrics.spool_bytes.add(-signed(self.geometry.size()));
-            self.move_aside(&self.path, &state)
-        } else {
-            self.clear(&mut state).unwrap_or_else(|| self.aside_path(&state))
-        };
-        self.memory.forget(&self.digest);
-        state.phase = Phase::Gone;
-        drop(state);
-        self.news.tell(self);
-        Some(aside)
-    }
-
-    /// Gives a verified blob up where `error`, met while reading it, says that its bytes are lost: it would be announced
-    /// and never delivered. Its readers end; who opens it next has it fetched anew. Blocking.
-    pub(crate) fn lose_for(&self, error: &io::Error) {
-        let mut state = self.state();
-        if state.phase != Phase::Verified || !means_loss(error) {
-            return;
-        }
-        tracing::error!(digest = %self.digest, %error, "a blob in the spool is lost; removed");
-        let aside = self.move_aside(&self.path, &state);
-        self.metrics.spool_bytes.add(-signed(self.geometry.size()));
-        self.memory.forget(&self.digest);
-        state.phase = Phase::Gone;
-        state.interest.end(&BlobError::Store(error.to_string()));
-        drop(state);
-        self.news.tell(self);
-        remove(&aside);
-    }
-
-    /// Fails the readers for an error of the disk.
-    pub(crate) fn fail_store(&self, error: &io::Error) {
-        tracing::error!(digest = %self.digest, %error, "the spool failed");
-        self.end_readers(&BlobError::Store(error.to_string()));
-        let mut state = self.state();
-        let garbage = if state.phase == Phase::Filling { self.clear(&mut state) } else { None };
-        drop(state);
-        if let Some(garbage) = garbage {
-            remove(&garbage);
-        }
-    }
-
     fn count_failure(&self, mut state: MutexGuard<'_, State>, error: io::Error) -> io::Error {
         state.write_failures += 1;
         tracing::warn!(digest = %self.digest, %error, failures = state.write_failures, "a piece could not be written");
@@ -381,39 +325,6 @@ impl Blob {
             self.news.tell(self);
         }
         error
-    }
-
-    /// Forgets all pieces of an unfinished blob. Who has the old file open still reads the old bytes. Returns what is
-    /// left to be removed once the state is not locked any more.
-    pub(super) fn clear(&self, state: &mut State) -> Option<PathBuf> {
-        let stored: u64 = state.have.iter().map(|piece| self.geometry.len(piece)).sum();
-        self.metrics.spool_bytes.add(-signed(stored));
-        state.have = PieceMap::empty(self.geometry.pieces());
-        state.announced = state.have.clone();
-        state.writing.clear();
-        state.vouchers.clear();
-        self.memory.forget(&self.digest);
-        state.prefix = Prefix::new(&self.digest);
-        state.direct = None;
-        state.file.take().map(|_| self.move_aside(&self.partial_path(), state))
-    }
-
-    /// Renames a file, so that its name is free and its removal, which may take long, needs no lock.
-    pub(super) fn move_aside(&self, path: &Path, state: &State) -> PathBuf {
-        let aside = self.aside_path(state);
-        if let Err(error) = fs::rename(path, &aside)
-            && error.kind() != io::ErrorKind::NotFound
-        {
-            tracing::warn!(path = %path.display(), %error, "a file of the spool could not be moved");
-        }
-        aside
-    }
-
-    /// A name that no other blob of this digest has: no two were used at the same time.
-    fn aside_path(&self, state: &State) -> PathBuf {
-        let mut aside = self.path.clone();
-        aside.as_mut_os_string().push(format!(".{}{REMOVED_SUFFIX}", state.last_used));
-        aside
     }
 
     fn writable(&self, state: &mut State) -> io::Result<Arc<File>> {
@@ -472,6 +383,21 @@ impl State {
         self.phase == Phase::Filling && self.file.as_ref().is_some_and(|current| Arc::ptr_eq(current, file))
     }
 
+    /// Forgets all pieces, and returns the file that they were in.
+    pub(super) fn begin_again(&mut self, digest: &Digest) -> Option<Arc<File>> {
+        self.have = PieceMap::empty(self.have.pieces());
+        self.announced = self.have.clone();
+        self.writing.clear();
+        self.vouchers.clear();
+        self.prefix = Prefix::new(digest);
+        self.direct = None;
+        self.file.take()
+    }
+
+    pub(super) fn last_used(&self) -> u64 {
+        self.last_used
+    }
+
     pub(super) fn complete(&mut self) {
         self.phase = Phase::Verified;
         self.have = PieceMap::full(self.have.pieces());
@@ -485,23 +411,9 @@ impl State {
     }
 }
 
-/// Whether bytes that were on the disk cannot be read any more; a lack of file handles or memory passes.
-pub(super) fn means_loss(error: &io::Error) -> bool {
-    let kinds = [io::ErrorKind::NotFound, io::ErrorKind::PermissionDenied, io::ErrorKind::UnexpectedEof];
-    kinds.contains(&error.kind()) || error.raw_os_error() == Some(INPUT_OUTPUT_ERROR)
-}
-
 /// Whether more free space would help.
 pub(crate) fn is_full(error: &io::Error) -> bool {
     matches!(error.kind(), io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded)
-}
-
-pub(super) fn remove(path: &Path) {
-    if let Err(error) = fs::remove_file(path)
-        && error.kind() != io::ErrorKind::NotFound
-    {
-        tracing::warn!(path = %path.display(), %error, "a file of the spool could not be removed");
-    }
 }
 
 pub(super) fn signed(bytes: u64) -> i64 {

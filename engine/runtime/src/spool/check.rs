@@ -14,8 +14,9 @@ use shoal_wire::geometry::PieceIndex;
 
 use super::{
     Spool,
-    blob::{Blob, Phase, means_loss, remove, signed},
+    blob::{Blob, Phase, signed},
     prefix::Hasher,
+    removal::{means_loss, remove},
 };
 use crate::{engine::BlobError, pool::Pool};
 

@@ -17,6 +17,7 @@ mod direct;
 pub(crate) mod interest;
 pub(crate) mod prefix;
 mod pull;
+mod removal;
 pub(crate) mod sources;
 #[cfg(test)]
 mod tests;
@@ -118,7 +119,7 @@ impl Spool {
         let mut garbage = Vec::new();
         let reading = self.attach(&mut crate::lock(&self.blobs), digest, geometry, source, &mut garbage);
         for path in &garbage {
-            blob::remove(path);
+            removal::remove(path);
         }
         let reading = reading?;
         let blob = reading.blob();
@@ -171,7 +172,7 @@ impl Spool {
     pub(crate) fn evict(&self) {
         while self.stored_bytes() > self.limit_bytes {
             let Some(garbage) = evict_oldest(&mut crate::lock(&self.blobs), |_| true) else { return };
-            blob::remove(&garbage);
+            removal::remove(&garbage);
         }
     }
 
@@ -179,7 +180,7 @@ impl Spool {
     /// Returns whether there was one. Blocking.
     pub(crate) fn relieve_disk(&self) -> bool {
         let Some(garbage) = evict_oldest(&mut crate::lock(&self.blobs), |_| true) else { return false };
-        blob::remove(&garbage);
+        removal::remove(&garbage);
         tracing::warn!(directory = %self.directory.display(), limit_bytes = self.limit_bytes,
             "the disk is full below the spool's limit; a blob was removed: free some space, or lower --spool-limit");
         true
@@ -261,7 +262,7 @@ fn scan(directory: &Path, algorithm: &str) -> io::Result<Vec<Found>> {
         let entry = entry?;
         let name = entry.file_name();
         let Some(name) = name.to_str() else { continue };
-        if name.ends_with(blob::PARTIAL_SUFFIX) || name.ends_with(blob::REMOVED_SUFFIX) {
+        if name.ends_with(blob::PARTIAL_SUFFIX) || name.ends_with(removal::REMOVED_SUFFIX) {
             fs::remove_file(entry.path())?;
             continue;
         }

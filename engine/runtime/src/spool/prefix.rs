@@ -12,7 +12,8 @@ use shoal_wire::{digest::Digest, geometry::PieceIndex};
 
 use super::{
     ahead::Ahead,
-    blob::{Blob, Phase, remove},
+    blob::{Blob, Phase},
+    removal::remove,
 };
 use crate::{
     engine::BlobError,
