@@ -40,8 +40,9 @@ const GOSSIP_QUEUE: usize = 1024;
 /// Largest UDP payload that the kernel hands over at once.
 const RECEIVE_BYTES_MAX: usize = 65_536;
 
-/// Bytes that are taken out of the kernel at once, by what came last. quinn copies each buffer once more, and that
-/// costs half as much while the bytes are in the processor's second cache (docs/benchmarks.md).
+/// Bytes that are taken out of the kernel at once while datagrams are as large as those that came last; the first large
+/// ones after small ones may be more. quinn copies each buffer once more, and these are still in the processor's second
+/// cache then (measured: docs/benchmarks.md).
 const RECEIVE_BATCH_BYTES: usize = 256 * 1024;
 
 /// Most bytes that the kernel takes at once, in one packet or several (GSO). What is more is not sent, in silence.
@@ -64,7 +65,7 @@ pub(crate) struct SharedSocket {
     metrics: Arc<Metrics>,
     /// Size of the largest QUIC packet that any connection may come to send, in bytes.
     largest_packet: AtomicU16,
-    /// Buffers that are filled at once, by what came last.
+    /// Buffers that are filled at once: [`RECEIVE_BATCH_BYTES`] by the largest that came last, at least one.
     receive_batch: AtomicUsize,
     /// Tells by its end that the port is free again.
     _open: oneshot::Sender<()>,
@@ -164,11 +165,6 @@ fn size_buffers(socket: &Socket) {
     }
 }
 
-/// How many buffers to fill at once where those that came last had at most `largest` bytes.
-fn receive_batch(largest: usize) -> usize {
-    (RECEIVE_BATCH_BYTES / largest.max(1)).max(1)
-}
-
 /// Hands every gossip datagram in `buffer` to `deliver` and keeps QUIC's, in order. All datagrams in it have `stride`
 /// bytes but the last, which may be shorter.
 fn take_gossip(buffer: &mut [u8], meta: &mut RecvMeta, mut deliver: impl FnMut(SocketAddr, &[u8])) {
@@ -209,7 +205,7 @@ impl AsyncUdpSocket for SharedSocket {
         let (buffers, meta) = (&mut buffers[..batch], &mut meta[..batch]);
         let received = std::task::ready!(self.inner.poll_recv(context, buffers, meta))?;
         let largest = meta[..received].iter().map(|meta| meta.len).max().unwrap_or(0);
-        self.receive_batch.store(receive_batch(largest), Relaxed);
+        self.receive_batch.store((RECEIVE_BATCH_BYTES / largest.max(1)).max(1), Relaxed);
         for (buffer, meta) in buffers.iter_mut().zip(meta.iter_mut()).take(received) {
             take_gossip(buffer, meta, |from, datagram| self.deliver(from, datagram));
         }

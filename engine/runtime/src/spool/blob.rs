@@ -35,6 +35,7 @@ use crate::{
 
 /// Ends the names of files of unfinished blobs.
 pub(super) const PARTIAL_SUFFIX: &str = ".partial";
+
 /// Failed writes in a row after which a blob's readers are told.
 const WRITE_FAILURES_MAX: u32 = 3;
 
@@ -79,7 +80,7 @@ pub(super) struct State {
     pub(super) prefix: Prefix,
     pub(super) stopwatch: Stopwatch,
     write_failures: u32,
-    last_used: u64,
+    pub(super) last_used: u64,
     pub(super) interest: Interest,
 }
 
@@ -384,7 +385,7 @@ impl State {
     }
 
     /// Forgets all pieces, and returns the file that they were in.
-    pub(super) fn begin_again(&mut self, digest: &Digest) -> Option<Arc<File>> {
+    pub(super) fn forget_pieces(&mut self, digest: &Digest) -> Option<Arc<File>> {
         self.have = PieceMap::empty(self.have.pieces());
         self.announced = self.have.clone();
         self.writing.clear();
@@ -392,10 +393,6 @@ impl State {
         self.prefix = Prefix::new(digest);
         self.direct = None;
         self.file.take()
-    }
-
-    pub(super) fn last_used(&self) -> u64 {
-        self.last_used
     }
 
     pub(super) fn complete(&mut self) {

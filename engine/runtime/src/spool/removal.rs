@@ -71,7 +71,7 @@ impl Blob {
         let stored: u64 = state.have().iter().map(|piece| self.geometry().len(piece)).sum();
         self.metrics.spool_bytes.add(-signed(stored));
         self.memory.forget(self.digest());
-        let file = state.begin_again(self.digest());
+        let file = state.forget_pieces(self.digest());
         file.map(|_| self.move_aside(&self.partial_path(), state))
     }
 
@@ -89,7 +89,7 @@ impl Blob {
     /// A name that no other blob of this digest has: no two were used at the same time.
     fn aside_path(&self, state: &State) -> PathBuf {
         let mut aside = self.path().to_owned();
-        aside.as_mut_os_string().push(format!(".{}{REMOVED_SUFFIX}", state.last_used()));
+        aside.as_mut_os_string().push(format!(".{}{REMOVED_SUFFIX}", state.last_used));
         aside
     }
 }
