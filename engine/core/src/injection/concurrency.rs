@@ -6,7 +6,9 @@
 //!
 //! That is slow where the upstream is faster than the nodes: once these exchange pieces, a lease gets a small share of its
 //! holder's link, and the rate falls whatever the limit does. So while the swarm waits for the upstream, and that sends much
-//! less than it has sent before, the limit grows by half at each window.
+//! less than it has sent before, the limit grows by half at each window. Pieces count once they are whole: over a slow link a
+//! window has few, and one in which several happened to end would make all later ones look idle. So what each lease may have on
+//! its way counts half.
 
 use std::time::Duration;
 
@@ -22,6 +24,9 @@ const PAUSE_WINDOWS: u32 = 5;
 
 /// The upstream sends much less than it can below this share of the most that it has sent.
 const IDLE_SHARE: f64 = 0.7;
+
+/// Part of a piece that a lease has got already at the end of a window, in the mean.
+const STARTED_SHARE: f64 = 0.5;
 
 /// More leases that brought nothing say that it cannot send so much any more: what it has shown counts for so much.
 const PEAK_KEPT: f64 = 0.9;
@@ -108,7 +113,8 @@ impl Concurrency {
             self.peak_rate *= PEAK_KEPT;
         }
         self.peak_rate = self.peak_rate.max(rate);
-        let is_idle = rate < self.peak_rate * IDLE_SHARE && self.lacking < self.hungry_pieces;
+        let on_its_way = f64::from(self.limit) * piece_bytes as f64 * STARTED_SHARE / elapsed.as_secs_f64();
+        let is_idle = rate + on_its_way < self.peak_rate * IDLE_SHARE && self.lacking < self.hungry_pieces;
         if saturated && is_idle && self.limit < self.max {
             return self.leap();
         }
@@ -138,13 +144,15 @@ impl Concurrency {
 mod tests {
     use super::*;
 
+    const PIECE_BYTES: u64 = 512 * 1024;
+
     /// Runs windows in which the upstream gives `rate(limit)` bytes a second.
     fn run(windows: u32, rate: impl Fn(u32) -> u64) -> Concurrency {
         let config = InjectionConfig::default();
         let mut concurrency = Concurrency::new(Time::ZERO, &config);
         for window in 1..=windows {
             concurrency.count(rate(concurrency.limit()) * 2);
-            concurrency.tick(Time::ZERO + WINDOW * window, true, u64::MAX);
+            concurrency.tick(Time::ZERO + WINDOW * window, true, PIECE_BYTES);
         }
         concurrency
     }
@@ -170,7 +178,7 @@ mod tests {
             let rate = if window == 1 { 100_000_000 } else { u64::from(concurrency.limit()) * 1_000_000 };
             concurrency.count(rate * 2);
             (0..100).for_each(|wanter| concurrency.note_lacking(lacking[wanter % 2]));
-            concurrency.tick(Time::ZERO + WINDOW * window, true, u64::MAX);
+            concurrency.tick(Time::ZERO + WINDOW * window, true, PIECE_BYTES);
         }
         concurrency.limit()
     }
@@ -186,12 +194,22 @@ mod tests {
     }
 
     #[test]
+    fn pieces_of_a_slow_link_that_end_together_do_not_make_it_look_idle_later() {
+        let mut concurrency = Concurrency::new(Time::ZERO, &InjectionConfig::default());
+        for (window, pieces) in (1..).zip([16, 8, 14, 10, 13, 7, 16, 9, 14, 8, 15, 11, 12, 9, 15]) {
+            concurrency.count(pieces * PIECE_BYTES);
+            concurrency.tick(Time::ZERO + WINDOW * window, true, PIECE_BYTES);
+        }
+        assert!(concurrency.limit() < InjectionConfig::default().leases_max * 3 / 4, "{} leases", concurrency.limit());
+    }
+
+    #[test]
     fn an_upstream_that_has_become_slower_is_left_alone_in_the_end() {
         let config = InjectionConfig { leases_max: 1000, ..InjectionConfig::default() };
         let mut concurrency = Concurrency::new(Time::ZERO, &config);
         for window in 1..=100 {
             concurrency.count(if window == 1 { 30_000_000 } else { 10_000_000 });
-            concurrency.tick(Time::ZERO + WINDOW * window, true, u64::MAX);
+            concurrency.tick(Time::ZERO + WINDOW * window, true, PIECE_BYTES);
         }
         assert!(concurrency.limit() < 200, "{} leases", concurrency.limit());
     }
@@ -200,12 +218,12 @@ mod tests {
     fn an_upstream_that_asks_for_less_is_not_asked_for_what_it_has_sent_before() {
         let mut concurrency = Concurrency::new(Time::ZERO, &InjectionConfig::default());
         concurrency.count(100_000_000);
-        concurrency.tick(Time::ZERO + WINDOW, true, u64::MAX);
+        concurrency.tick(Time::ZERO + WINDOW, true, PIECE_BYTES);
         concurrency.halve();
         let halved = concurrency.limit();
         for window in 2..=1 + PAUSE_WINDOWS {
             concurrency.count(1_000_000);
-            concurrency.tick(Time::ZERO + WINDOW * window, true, u64::MAX);
+            concurrency.tick(Time::ZERO + WINDOW * window, true, PIECE_BYTES);
             assert_eq!(concurrency.limit(), halved, "after {window} windows");
         }
     }
