@@ -2,8 +2,8 @@
 //!
 //! Whether a piece is what it should be is known only once it is hashed, and the digest runs along pieces that are
 //! stored. So the digest after a piece waits here until a piece with the same hash is stored; another leaves no trace
-//! in the digest. Where a piece does not come in its turn the digest reads it later, as it does where one pass is not
-//! possible.
+//! in the digest. A piece that does not come in its turn is hashed alone, and the digest reads it later, as it does where
+//! one pass is not possible: at the latest when a piece after it asks for the digest before its own.
 
 use std::{collections::VecDeque, sync::Arc};
 
@@ -40,6 +40,8 @@ struct After {
     piece: PieceIndex,
     hash: PieceHash,
     sha256: Sha256,
+    /// Whether both hashes were computed at once.
+    in_one_pass: bool,
 }
 
 impl Prefix {
@@ -55,7 +57,18 @@ impl Prefix {
         before.map(|after| after.sha256.clone())
     }
 
-    /// Keeps what was computed from [`Prefix::before`] in `generation`, unless the digest has moved on meanwhile.
+    /// The first piece after which SHA-256 is not known, and SHA-256 of all before it; `None` while a job has the hasher.
+    fn furthest(&self) -> Option<(PieceIndex, Sha256)> {
+        if let Some(last) = self.ahead.after.back() {
+            return Some((PieceIndex(last.piece.0 + 1), last.sha256.clone()));
+        }
+        match &self.hasher {
+            Some(Hasher::Sha256(sha256)) => Some((PieceIndex(self.next), sha256.clone())),
+            _ => None,
+        }
+    }
+
+    /// Keeps what was computed from [`Prefix::before`] or [`Prefix::furthest`] in `generation`, unless the digest has moved on meanwhile.
     fn keep(&mut self, after: After, generation: &Arc<()>) {
         if !Arc::ptr_eq(&self.ahead.generation, generation) {
             return;
@@ -77,8 +90,9 @@ impl Prefix {
 }
 
 impl State {
-    /// Goes on by a piece that is announced and was hashed ahead, and returns SHA-256 after it.
-    pub(super) fn hashed_ahead(&mut self) -> Option<Sha256> {
+    /// Goes on by a piece that is announced and was hashed ahead. Returns SHA-256 after it, and whether that was computed
+    /// in one pass with the piece's own hash.
+    pub(super) fn hashed_ahead(&mut self) -> Option<(Sha256, bool)> {
         let next = PieceIndex(self.prefix.next);
         if !self.announced.has(next) {
             return None;
@@ -89,16 +103,21 @@ impl State {
             return None;
         }
         self.prefix.next += 1;
-        Some(after.sha256)
+        Some((after.sha256, after.in_one_pass))
     }
 }
 
 impl Blob {
-    /// Whether `piece` is best hashed once it is whole, with [`Blob::hash_whole`]: the digest is about to need it,
-    /// and no peer waits for it.
-    pub(crate) fn hashes_whole(&self, piece: PieceIndex) -> bool {
+    /// Whether pieces that the digest is about to need are best hashed once they are whole: they are large, and no peer
+    /// waits for them.
+    pub(crate) fn hashes_whole_pieces(&self) -> bool {
         let can = is_one_pass() && matches!(self.digest(), Digest::Sha256(_));
-        if !can || self.is_asked() || self.geometry().piece_bytes() < IN_ORDER_BYTES {
+        can && !self.is_asked() && self.geometry().piece_bytes() >= IN_ORDER_BYTES
+    }
+
+    /// Whether `piece` is best hashed once it is whole, with [`Blob::hash_whole`].
+    pub(crate) fn hashes_whole(&self, piece: PieceIndex) -> bool {
+        if !self.hashes_whole_pieces() {
             return false;
         }
         let state = self.state();
@@ -106,23 +125,23 @@ impl Blob {
     }
 
     fn is_near(&self, piece: PieceIndex, prefix: &Prefix) -> bool {
-        let near = AHEAD_BYTES / self.geometry().piece_bytes();
-        (prefix.next..).contains(&piece.0) && u64::from(piece.0 - prefix.next) < near
+        (prefix.next..).contains(&piece.0) && u64::from(piece.0 - prefix.next) < self.pieces_ahead()
     }
 
-    /// The turn to hash whole pieces, one at a time, so that each finds the digest after the one before. Cancel-safe.
+    fn pieces_ahead(&self) -> u64 {
+        AHEAD_BYTES / self.geometry().piece_bytes()
+    }
+
+    /// The turn to hash whole pieces or to run the digest along them, one at a time, so that each piece finds the digest
+    /// after the one before. Cancel-safe.
     pub(crate) async fn turn_to_hash(&self) -> OwnedSemaphorePermit {
         self.hashing.clone().acquire_owned().await.expect("it is never closed")
     }
 
-    /// The hash of a whole piece; and, where the digest before it is known, the digest after it, in the same pass.
-    /// Blocking.
+    /// The hash of a whole piece; and, where the digest before it is known or can be had from memory, the digest after it,
+    /// in the same pass. Blocking.
     pub(crate) fn hash_whole(&self, piece: PieceIndex, bytes: &PieceBytes) -> PieceHash {
-        let (before, generation) = {
-            let state = self.state();
-            let before = if self.is_near(piece, &state.prefix) { state.prefix.before(piece) } else { None };
-            (before, state.prefix.ahead.generation.clone())
-        };
+        let (before, generation) = self.sha256_before(piece);
         let Some(mut sha256) = before else {
             let mut hasher = blake3::Hasher::new();
             for chunk in bytes.chunks() {
@@ -131,8 +150,34 @@ impl Blob {
             return PieceHash(*hasher.finalize().as_bytes());
         };
         let hash = PieceHash(*hash_piece(bytes.chunks(), &mut sha256).as_bytes());
-        self.state().prefix.keep(After { piece, hash, sha256 }, &generation);
+        self.state().prefix.keep(After { piece, hash, sha256, in_one_pass: true }, &generation);
         hash
+    }
+
+    /// SHA-256 of all before `piece`, where that is known but for pieces that are stored and still in memory, and the
+    /// generation that it is of. Reads those: a piece that came out of turn costs only itself a second pass.
+    fn sha256_before(&self, piece: PieceIndex) -> (Option<Sha256>, Arc<()>) {
+        for _ in 0..self.pieces_ahead() {
+            let (missing, mut sha256, hash, generation) = {
+                let state = self.state();
+                let (prefix, generation) = (&state.prefix, state.prefix.ahead.generation.clone());
+                if !self.is_near(piece, prefix) {
+                    return (None, generation);
+                }
+                if let Some(before) = prefix.before(piece) {
+                    return (Some(before), generation);
+                }
+                let Some((missing, sha256)) = prefix.furthest() else { return (None, generation) };
+                let Some(hash) = state.voucher_hash(missing).filter(|_| missing < piece) else {
+                    return (None, generation);
+                };
+                (missing, sha256, hash, generation)
+            };
+            let Some(bytes) = self.memory.recent(self.digest(), missing) else { return (None, generation) };
+            bytes.chunks().iter().for_each(|chunk| sha256.update(chunk));
+            self.state().prefix.keep(After { piece: missing, hash, sha256, in_one_pass: false }, &generation);
+        }
+        (None, self.state().prefix.ahead.generation.clone())
     }
 }
 

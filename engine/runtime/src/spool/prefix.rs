@@ -94,9 +94,9 @@ impl Blob {
                 if !state.is_current(&file) {
                     return Ok(PrefixRun::Waiting);
                 }
-                while let Some(after) = state.hashed_ahead() {
+                while let Some((after, in_one_pass)) = state.hashed_ahead() {
                     hasher = Hasher::Sha256(after);
-                    self.metrics.pieces_hashed_with_digest.increment();
+                    self.metrics.pieces_hashed_with_digest.add(u64::from(in_one_pass));
                 }
                 let next = PieceIndex(state.prefix.next);
                 if !self.geometry().contains(next) {

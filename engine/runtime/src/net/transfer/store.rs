@@ -107,9 +107,12 @@ impl Store {
         if !blob.announce(piece) {
             return;
         }
+        // A piece that is hashed while the digest is under way would not find it.
+        let turn = if blob.hashes_whole_pieces() { Some(blob.turn_to_hash().await) } else { None };
         let (spool, blob) = (self.spool.clone(), blob.clone());
         let job = move || {
             let run = blob.run_prefix(Some((piece, &bytes)));
+            drop(turn);
             if matches!(run, Ok(PrefixRun::Verified)) {
                 spool.evict();
             }
@@ -143,5 +146,51 @@ fn verify_and_write(
         Ok(Stored::Stale) => Outcome::Stale,
         // The blob has logged it.
         Err(_) => Outcome::Failed,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::{iter::repeat_n, pin::pin};
+
+    use futures_util::{FutureExt, poll};
+    use shoal_wire::ids::MemberId;
+
+    use super::*;
+    use crate::{
+        tasks::Tasks,
+        testing::{sha256, source},
+    };
+
+    #[tokio::test]
+    async fn the_digest_does_not_run_while_a_piece_that_needs_it_is_hashed() {
+        let directory = tempfile::tempdir().expect("a directory");
+        let metrics = Arc::<Metrics>::default();
+        let spool = Spool::open(directory.path(), 1 << 30, Arc::default(), metrics.clone(), None).expect("a spool");
+        let (spool, tasks, memory) = (Arc::new(spool), Tasks::default(), Arc::<PieceMemory>::default());
+        let reading = spool.read(sha256(b"large"), 4 << 30, Some(source())).expect("it can be read");
+        let blob = spool.get(reading.blob().digest()).expect("it is there");
+        if !blob.hashes_whole_pieces() {
+            // This processor hashes in two passes, and pieces do not need the digest before them.
+            return;
+        }
+        let (piece, pool) = (PieceIndex(0), Pool::new(tasks.tracker().clone()));
+        let length = blob.geometry().len(piece);
+        let mut gathering = memory.gather(length).now_or_never().expect("there is room").without_hash();
+        let zeros = usize::try_from(length).expect("it fits into memory");
+        gathering.copy_from(&repeat_n(0, zeros).collect::<Vec<_>>());
+        let bytes = gathering.finish();
+        let hash = blob.hash_whole(PieceIndex(1), &bytes);
+        let voucher = Voucher { injector: MemberId([1; 16]), hash, signature: vec![3; 64] };
+        assert_eq!(blob.store(piece, &bytes, &voucher, &|| false).expect("the disk works"), Stored::New);
+
+        let store = Store { spool, pool, memory, metrics, inputs: mpsc::channel(1).0 };
+        let turn = blob.turn_to_hash().await;
+        let mut hashed = pin!(store.hash_on(&blob, piece, bytes));
+        assert!(poll!(hashed.as_mut()).is_pending());
+        assert!(tasks.tracker().is_empty(), "no job was begun");
+        drop(turn);
+        hashed.await;
+        assert!(!blob.announce(piece), "the digest waits for the next piece");
     }
 }

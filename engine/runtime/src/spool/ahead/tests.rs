@@ -151,6 +151,35 @@ fn a_piece_out_of_turn_is_hashed_alone_and_the_digest_reads_it_later() {
 }
 
 #[test]
+fn a_piece_out_of_turn_costs_none_after_it_a_second_pass() {
+    for (in_memory, in_one_pass) in [(true, 5), (false, 4)] {
+        let case = Case::new();
+        case.put(1, &case.right(1));
+        let first = case.hash(0, &case.right(0));
+        if !in_memory {
+            case.spool.memory.forget(&sha256(&case.bytes));
+        }
+        // The first is not stored yet, so the digest has not read the second.
+        let third = case.hash(2, &case.right(2));
+        case.store(0, &first.0, first.1);
+        case.store(2, &third.0, third.1);
+        assert_eq!(case.put_from(3), PrefixRun::Verified);
+        assert_eq!(case.in_one_pass(), in_one_pass, "in memory: {in_memory}");
+    }
+}
+
+#[test]
+fn a_piece_out_of_turn_that_is_not_stored_is_not_read() {
+    let case = Case::new();
+    let wrong = case.hash(1, &content(PIECE, 9));
+    let first = case.hash(0, &case.right(0));
+    case.hash(2, &case.right(2));
+    assert_ne!(wrong.1.0, *blake3::hash(&case.right(1)).as_bytes(), "its voucher says so, and it is dropped");
+    case.store(0, &first.0, first.1);
+    assert_eq!(case.put_from(1), PrefixRun::Verified);
+}
+
+#[test]
 fn a_corrupt_piece_leaves_no_trace_in_the_digest() {
     let case = Case::new();
     let (_, wrong) = case.hash(0, &content(PIECE, 9));
@@ -188,7 +217,7 @@ fn what_is_still_computed_from_a_piece_that_was_refused_is_not_kept() {
     let second = gathered(&case.right(1));
     let hash = second.hash().expect("it was hashed while it came");
     sha256.update(&case.right(1));
-    case.blob().state().prefix.keep(After { piece: PieceIndex(1), hash, sha256 }, &generation);
+    case.blob().state().prefix.keep(After { piece: PieceIndex(1), hash, sha256, in_one_pass: true }, &generation);
     case.store(1, &second, hash);
     assert_eq!(case.put_from(2), PrefixRun::Verified);
 }
@@ -230,7 +259,7 @@ fn a_blob_that_begins_again_forgets_what_was_hashed_ahead() {
     // A job that began before.
     let mut sha256 = Sha256::new();
     sha256.update(&content(PIECE, 10));
-    case.blob().state().prefix.keep(After { piece: PieceIndex(0), hash, sha256 }, &late);
+    case.blob().state().prefix.keep(After { piece: PieceIndex(0), hash, sha256, in_one_pass: true }, &late);
     assert!(case.blob().state().prefix.ahead.after.is_empty());
     assert_eq!(case.put_from(0), PrefixRun::Verified);
 }
