@@ -2,8 +2,8 @@
 //!
 //! Whether a piece is what it should be is known only once it is hashed, and the digest runs along pieces that are
 //! stored. So the digest after a piece waits here until a piece with the same hash is stored; another leaves no trace
-//! in the digest. A piece that does not come in its turn is hashed alone, and the digest reads it later, as it does where
-//! one pass is not possible: at the latest when a piece after it asks for the digest before its own.
+//! in the digest. A piece that does not come in its turn is hashed alone. The digest reads it later, as it does where one
+//! pass is not possible, or from memory as soon as a piece after it needs the digest before its own.
 
 use std::{collections::VecDeque, sync::Arc};
 
