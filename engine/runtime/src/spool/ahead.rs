@@ -57,7 +57,8 @@ impl Prefix {
         before.map(|after| after.sha256.clone())
     }
 
-    /// The first piece after which SHA-256 is not known, and SHA-256 of all before it; `None` while a job has the hasher.
+    /// The first piece that SHA-256 has not come past, and SHA-256 of all before it. `None` while a job has the hasher and
+    /// nothing is hashed ahead.
     fn furthest(&self) -> Option<(PieceIndex, Sha256)> {
         if let Some(last) = self.ahead.after.back() {
             return Some((PieceIndex(last.piece.0 + 1), last.sha256.clone()));
@@ -68,7 +69,7 @@ impl Prefix {
         }
     }
 
-    /// Keeps what was computed from [`Prefix::before`] or [`Prefix::furthest`] in `generation`, unless the digest has moved on meanwhile.
+    /// Keeps what was computed from [`Prefix::before`] or [`Prefix::furthest`] in `generation`, unless that is over.
     fn keep(&mut self, after: After, generation: &Arc<()>) {
         if !Arc::ptr_eq(&self.ahead.generation, generation) {
             return;
@@ -77,7 +78,10 @@ impl Prefix {
         if kept.iter().any(|other| (other.piece, other.hash) == (after.piece, after.hash)) {
             return;
         }
-        kept.retain(|other| other.piece.0 < after.piece.0);
+        if kept.back().is_some_and(|last| last.piece.0 >= after.piece.0) {
+            kept.retain(|other| other.piece.0 < after.piece.0);
+            self.ahead.generation = Arc::default();
+        }
         let first = kept.front().map_or(after.piece.0, |first| first.piece.0);
         let follows = kept.back().is_none_or(|last| last.piece.0 + 1 == after.piece.0);
         if first == self.next && follows {
@@ -108,16 +112,16 @@ impl State {
 }
 
 impl Blob {
-    /// Whether pieces that the digest is about to need are best hashed once they are whole: they are large, and no peer
+    /// Whether this blob's pieces and its digest are hashed in turn: both in one pass, where pieces are large and no peer
     /// waits for them.
-    pub(crate) fn hashes_whole_pieces(&self) -> bool {
+    pub(crate) fn hashes_in_turn(&self) -> bool {
         let can = is_one_pass() && matches!(self.digest(), Digest::Sha256(_));
         can && !self.is_asked() && self.geometry().piece_bytes() >= IN_ORDER_BYTES
     }
 
-    /// Whether `piece` is best hashed once it is whole, with [`Blob::hash_whole`].
+    /// Whether `piece` is best hashed once it is whole, with [`Blob::hash_whole`]: the digest is about to need it.
     pub(crate) fn hashes_whole(&self, piece: PieceIndex) -> bool {
-        if !self.hashes_whole_pieces() {
+        if !self.hashes_in_turn() {
             return false;
         }
         let state = self.state();
@@ -132,8 +136,8 @@ impl Blob {
         AHEAD_BYTES / self.geometry().piece_bytes()
     }
 
-    /// The turn to hash whole pieces or to run the digest along them, one at a time, so that each piece finds the digest
-    /// after the one before. Cancel-safe.
+    /// The turn to hash a whole piece or, while the blob [hashes in turn](Blob::hashes_in_turn), to run the digest; one at a
+    /// time, so that each piece finds the digest after the one before. Cancel-safe.
     pub(crate) async fn turn_to_hash(&self) -> OwnedSemaphorePermit {
         self.hashing.clone().acquire_owned().await.expect("it is never closed")
     }
@@ -158,7 +162,7 @@ impl Blob {
     /// generation that it is of. Reads those: a piece that came out of turn costs only itself a second pass.
     fn sha256_before(&self, piece: PieceIndex) -> (Option<Sha256>, Arc<()>) {
         for _ in 0..self.pieces_ahead() {
-            let (missing, mut sha256, hash, generation) = {
+            let (unread, mut sha256, hash, generation) = {
                 let state = self.state();
                 let (prefix, generation) = (&state.prefix, state.prefix.ahead.generation.clone());
                 if !self.is_near(piece, prefix) {
@@ -167,15 +171,15 @@ impl Blob {
                 if let Some(before) = prefix.before(piece) {
                     return (Some(before), generation);
                 }
-                let Some((missing, sha256)) = prefix.furthest() else { return (None, generation) };
-                let Some(hash) = state.voucher_hash(missing).filter(|_| missing < piece) else {
+                let Some((unread, sha256)) = prefix.furthest() else { return (None, generation) };
+                let Some(hash) = state.voucher_hash(unread).filter(|_| unread < piece) else {
                     return (None, generation);
                 };
-                (missing, sha256, hash, generation)
+                (unread, sha256, hash, generation)
             };
-            let Some(bytes) = self.memory.recent(self.digest(), missing) else { return (None, generation) };
+            let Some(bytes) = self.memory.recent(self.digest(), unread) else { return (None, generation) };
             bytes.chunks().iter().for_each(|chunk| sha256.update(chunk));
-            self.state().prefix.keep(After { piece: missing, hash, sha256, in_one_pass: false }, &generation);
+            self.state().prefix.keep(After { piece: unread, hash, sha256, in_one_pass: false }, &generation);
         }
         (None, self.state().prefix.ahead.generation.clone())
     }

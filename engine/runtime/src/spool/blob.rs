@@ -305,7 +305,8 @@ impl Blob {
         Ok(Stored::New)
     }
 
-    /// Says that the core knows of a stored piece; whether the digest can go on with [`Blob::run_prefix`].
+    /// Says that the core knows of a stored piece. Whether the digest can go on with [`Blob::run_prefix`], which must be
+    /// called then: nobody else is told until it is.
     pub(crate) fn announce(&self, piece: PieceIndex) -> bool {
         let mut state = self.state();
         if state.phase != Phase::Filling || !state.have.has(piece) {
@@ -313,7 +314,8 @@ impl Blob {
         }
         state.announced.insert(piece);
         let next = PieceIndex(state.prefix.next);
-        state.prefix.hasher.is_some() && state.announced.has(next)
+        let can_go_on = state.prefix.hasher.is_some() && state.announced.has(next);
+        can_go_on && !std::mem::replace(&mut state.prefix.awaits_run, true)
     }
 
     fn count_failure(&self, mut state: MutexGuard<'_, State>, error: io::Error) -> io::Error {

@@ -54,6 +54,8 @@ impl Hasher {
 /// How far the digest has come. The hasher is away while a job runs it.
 pub(super) struct Prefix {
     pub(super) hasher: Option<Hasher>,
+    /// Whether somebody was told that the digest can go on, and has not run it yet: others need not wait to do it too.
+    pub(super) awaits_run: bool,
     /// First piece that is not hashed.
     pub(super) next: u32,
     pub(super) ahead: Ahead,
@@ -61,7 +63,7 @@ pub(super) struct Prefix {
 
 impl Prefix {
     pub(super) fn new(digest: &Digest) -> Self {
-        Self { hasher: Some(Hasher::of(digest)), next: 0, ahead: Ahead::default() }
+        Self { hasher: Some(Hasher::of(digest)), awaits_run: false, next: 0, ahead: Ahead::default() }
     }
 }
 
@@ -84,12 +86,13 @@ impl Blob {
     pub(crate) fn run_prefix(&self, hint: Option<(PieceIndex, &PieceBytes)>) -> io::Result<PrefixRun> {
         let (mut hasher, file) = {
             let mut state = self.state();
+            state.prefix.awaits_run = false;
             let (Some(file), Phase::Filling) = (state.file.clone(), state.phase) else { return Ok(PrefixRun::Waiting) };
             let Some(hasher) = state.prefix.hasher.take() else { return Ok(PrefixRun::Waiting) };
             (hasher, file)
         };
         loop {
-            let next = {
+            let (next, hash) = {
                 let mut state = self.state();
                 if !state.is_current(&file) {
                     return Ok(PrefixRun::Waiting);
@@ -106,10 +109,11 @@ impl Blob {
                     state.prefix.hasher = Some(hasher);
                     return Ok(PrefixRun::Waiting);
                 }
-                next
+                (next, state.voucher_hash(next))
             };
             let in_memory = match hint {
-                Some((piece, bytes)) if piece == next => Some(bytes.clone()),
+                // The blob may have begun again since the hint was given.
+                Some((piece, bytes)) if piece == next && bytes.hash() == hash => Some(bytes.clone()),
                 _ => self.memory.recent(self.digest(), next),
             };
             match in_memory {

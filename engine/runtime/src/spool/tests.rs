@@ -54,6 +54,36 @@ fn put(blob: &Blob, bytes: &[u8], piece: u32) -> PrefixRun {
     }
 }
 
+#[test]
+fn one_is_told_that_the_digest_can_go_on_until_it_has() {
+    let directory = tempfile::tempdir().expect("a directory");
+    let spool = open(&directory, u64::MAX);
+    let bytes = content(3 * PIECE, 1);
+    let reading = want(&spool, &bytes);
+    let blob = reading.blob();
+    for piece in [PieceIndex(0), PieceIndex(1)] {
+        let part = gathered(&piece_of(&bytes, piece));
+        blob.store(piece, &part, &voucher(), &|| false).expect("the disk works");
+        assert_eq!(blob.announce(piece), piece.0 == 0, "{piece:?}");
+    }
+    assert_eq!(blob.run_prefix(None).expect("the disk works"), PrefixRun::Waiting);
+    assert_eq!(put(blob, &bytes, 2), PrefixRun::Verified, "the run went along both");
+}
+
+#[test]
+fn a_hint_that_is_not_what_was_stored_does_not_reach_the_digest() {
+    let directory = tempfile::tempdir().expect("a directory");
+    let spool = open(&directory, u64::MAX);
+    let bytes = content(2 * PIECE, 1);
+    let reading = want(&spool, &bytes);
+    let (blob, piece) = (reading.blob(), PieceIndex(0));
+    blob.store(piece, &gathered(&piece_of(&bytes, piece)), &voucher(), &|| false).expect("the disk works");
+    assert!(blob.announce(piece));
+    let late = gathered(&content(PIECE, 9));
+    assert_eq!(blob.run_prefix(Some((piece, &late))).expect("the disk works"), PrefixRun::Waiting);
+    assert_eq!(put(blob, &bytes, 1), PrefixRun::Verified);
+}
+
 fn fill(blob: &Blob, bytes: &[u8]) -> PrefixRun {
     (0..blob.geometry().pieces()).map(|piece| put(blob, bytes, piece)).last().expect("at least one piece")
 }

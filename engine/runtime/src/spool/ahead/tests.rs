@@ -171,10 +171,11 @@ fn a_piece_out_of_turn_costs_none_after_it_a_second_pass() {
 #[test]
 fn a_piece_out_of_turn_that_is_not_stored_is_not_read() {
     let case = Case::new();
-    let wrong = case.hash(1, &content(PIECE, 9));
+    let wrong = gathered(&content(PIECE, 9));
+    case.spool.memory.keep(&sha256(&case.bytes), PieceIndex(1), &wrong);
     let first = case.hash(0, &case.right(0));
     case.hash(2, &case.right(2));
-    assert_ne!(wrong.1.0, *blake3::hash(&case.right(1)).as_bytes(), "its voucher says so, and it is dropped");
+    assert_eq!(case.blob().state().prefix.ahead.after.len(), 1, "the first alone");
     case.store(0, &first.0, first.1);
     assert_eq!(case.put_from(1), PrefixRun::Verified);
 }
@@ -218,6 +219,25 @@ fn what_is_still_computed_from_a_piece_that_was_refused_is_not_kept() {
     let hash = second.hash().expect("it was hashed while it came");
     sha256.update(&case.right(1));
     case.blob().state().prefix.keep(After { piece: PieceIndex(1), hash, sha256, in_one_pass: true }, &generation);
+    case.store(1, &second, hash);
+    assert_eq!(case.put_from(2), PrefixRun::Verified);
+}
+
+#[test]
+fn what_is_still_computed_from_a_piece_that_another_has_replaced_is_not_kept() {
+    let case = Case::new();
+    case.hash(0, &content(PIECE, 9));
+    let (mut sha256, generation) = {
+        let state = case.blob().state();
+        let sha256 = state.prefix.before(PieceIndex(1)).expect("after the wrong first piece");
+        (sha256, state.prefix.ahead.generation.clone())
+    };
+    let first = case.hash(0, &case.right(0));
+    let second = gathered(&case.right(1));
+    let hash = second.hash().expect("it was hashed while it came");
+    sha256.update(&case.right(1));
+    case.blob().state().prefix.keep(After { piece: PieceIndex(1), hash, sha256, in_one_pass: true }, &generation);
+    case.store(0, &first.0, first.1);
     case.store(1, &second, hash);
     assert_eq!(case.put_from(2), PrefixRun::Verified);
 }
