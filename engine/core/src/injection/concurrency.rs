@@ -7,26 +7,27 @@
 //! That is slow where the upstream is faster than the nodes: once these exchange pieces, a lease gets a small share of its
 //! holder's link, and the rate falls whatever the limit does. So while the swarm waits for the upstream, and that sends much
 //! less than it has sent before, the limit grows by half at each window. Pieces count once they are whole: over a slow link a
-//! window has few, and one in which several happened to end would make all later ones look idle. So a window is given the
-//! benefit of half a piece for each lease, which may be about to end.
+//! short window has few, and one in which several happened to end would make all later ones look idle. So a window lasts
+//! until each lease may have brought two.
 
 use std::time::Duration;
 
 use crate::{config::InjectionConfig, time::Time};
 
-/// Longest time over which a rate is measured before the limit moves; less where so many pieces have come.
+/// Time over which a rate is measured before the limit moves; less where so many pieces have come.
 const WINDOW: Duration = Duration::from_secs(2);
 const WINDOW_MIN: Duration = Duration::from_millis(500);
 const WINDOW_PIECES: u64 = 32;
+
+/// More where fewer pieces than this have come for each lease, but no more than so much.
+const LEASE_PIECES: u64 = 2;
+const WINDOW_MAX: Duration = Duration::from_secs(8);
 
 /// Windows without a move after a step that did not pay.
 const PAUSE_WINDOWS: u32 = 5;
 
 /// The upstream sends much less than it can below this share of the most that it has sent.
 const IDLE_SHARE: f64 = 0.7;
-
-/// Pieces for each lease by which a window may have fewer than its share by chance: those that are half here at its end.
-const STARTED_SHARE: f64 = 0.5;
 
 /// More leases that brought nothing say that it cannot send so much any more: what it has shown counts for so much.
 const PEAK_KEPT: f64 = 0.9;
@@ -99,10 +100,12 @@ impl Concurrency {
     /// Moves the limit at the end of a window. `saturated` says that all leases allowed were at work.
     pub(super) fn tick(&mut self, now: Time, saturated: bool, piece_bytes: u64) {
         let elapsed = now.since(self.window_start);
-        let has_enough = elapsed >= WINDOW_MIN && self.window_bytes >= WINDOW_PIECES.saturating_mul(piece_bytes);
+        let has = |pieces: u64| self.window_bytes >= pieces.saturating_mul(piece_bytes);
+        let is_due = elapsed >= WINDOW || elapsed >= WINDOW_MIN && has(WINDOW_PIECES);
+        let says_enough = elapsed >= WINDOW_MAX || has(LEASE_PIECES * u64::from(self.limit));
         // With nothing in it, it says nothing: leases that share a slow upstream have not got a piece each yet, and more of them
         // would only take longer, until they are taken back.
-        if elapsed < WINDOW && !has_enough || self.window_bytes == 0 {
+        if !is_due || !says_enough || self.window_bytes == 0 {
             return;
         }
         let rate = self.window_bytes as f64 / elapsed.as_secs_f64();
@@ -113,8 +116,7 @@ impl Concurrency {
             self.peak_rate *= PEAK_KEPT;
         }
         self.peak_rate = self.peak_rate.max(rate);
-        let on_its_way = f64::from(self.limit) * piece_bytes as f64 * STARTED_SHARE / elapsed.as_secs_f64();
-        let is_idle = rate + on_its_way < self.peak_rate * IDLE_SHARE && self.lacking < self.hungry_pieces;
+        let is_idle = rate < self.peak_rate * IDLE_SHARE && self.lacking < self.hungry_pieces;
         if saturated && is_idle && self.limit < self.max {
             return self.leap();
         }
@@ -211,7 +213,7 @@ mod tests {
             concurrency.count(if window == 1 { 30_000_000 } else { 10_000_000 });
             concurrency.tick(Time::ZERO + WINDOW * window, true, PIECE_BYTES);
         }
-        assert!(concurrency.limit() < 30, "{} leases", concurrency.limit());
+        assert!(concurrency.limit() < 200, "{} leases", concurrency.limit());
     }
 
     #[test]
@@ -222,7 +224,7 @@ mod tests {
         concurrency.halve();
         let halved = concurrency.limit();
         for window in 2..=1 + PAUSE_WINDOWS {
-            concurrency.count(1_000_000);
+            concurrency.count(10_000_000);
             concurrency.tick(Time::ZERO + WINDOW * window, true, PIECE_BYTES);
             assert_eq!(concurrency.limit(), halved, "after {window} windows");
         }
@@ -241,6 +243,21 @@ mod tests {
             );
         }
         assert_eq!(concurrency.limit(), start + 1, "the second window was over after a second");
+    }
+
+    #[test]
+    fn few_pieces_make_a_window_long() {
+        let mut concurrency = Concurrency::new(Time::ZERO, &InjectionConfig::default());
+        let start = concurrency.limit();
+        // Two pieces for each lease come in the first window, and in the second after four seconds. The third ends after eight with
+        // one piece, and the limit leaps.
+        for (seconds, pieces, limit) in
+            [(2, 8, start), (4, 4, start), (6, 8, start + 1), (8, 1, start + 1), (12, 0, start + 1), (14, 0, start + 3)]
+        {
+            concurrency.count(pieces * PIECE_BYTES);
+            concurrency.tick(Time::ZERO + Duration::from_secs(seconds), true, PIECE_BYTES);
+            assert_eq!(concurrency.limit(), limit, "after {seconds} s");
+        }
     }
 
     #[test]
