@@ -54,6 +54,10 @@ fn put(blob: &Blob, bytes: &[u8], piece: u32) -> PrefixRun {
     }
 }
 
+fn fill(blob: &Blob, bytes: &[u8]) -> PrefixRun {
+    (0..blob.geometry().pieces()).map(|piece| put(blob, bytes, piece)).last().expect("at least one piece")
+}
+
 #[test]
 fn one_is_told_that_the_digest_can_go_on_until_it_has() {
     let directory = tempfile::tempdir().expect("a directory");
@@ -82,10 +86,6 @@ fn a_hint_that_is_not_what_was_stored_does_not_reach_the_digest() {
     let late = gathered(&content(PIECE, 9));
     assert_eq!(blob.run_prefix(Some((piece, &late))).expect("the disk works"), PrefixRun::Waiting);
     assert_eq!(put(blob, &bytes, 1), PrefixRun::Verified);
-}
-
-fn fill(blob: &Blob, bytes: &[u8]) -> PrefixRun {
-    (0..blob.geometry().pieces()).map(|piece| put(blob, bytes, piece)).last().expect("at least one piece")
 }
 
 fn hold(spool: &Spool, bytes: &[u8]) -> Arc<Blob> {

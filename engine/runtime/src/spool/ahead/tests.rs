@@ -75,6 +75,19 @@ impl Case {
         (first..6).map(|piece| self.put(piece, &self.right(piece))).last().expect("at least one piece")
     }
 
+    /// What somebody has computed of the right second piece after a wrong first one was hashed, and not kept yet.
+    fn computed_after_a_wrong_first(&self) -> (After, Arc<()>) {
+        self.hash(0, &content(PIECE, 9));
+        let (mut sha256, generation) = {
+            let state = self.blob().state();
+            let sha256 = state.prefix.before(PieceIndex(1)).expect("after the wrong first piece");
+            (sha256, state.prefix.ahead.generation.clone())
+        };
+        sha256.update(&self.right(1));
+        let hash = PieceHash(*blake3::hash(&self.right(1)).as_bytes());
+        (After { piece: PieceIndex(1), hash, sha256, in_one_pass: true }, generation)
+    }
+
     fn in_one_pass(&self) -> u64 {
         self.spool.metrics.pieces_hashed_with_digest.get()
     }
@@ -206,39 +219,25 @@ fn a_piece_that_came_another_way_is_no_excuse_for_what_was_hashed_before() {
 #[test]
 fn what_is_still_computed_from_a_piece_that_was_refused_is_not_kept() {
     let case = Case::new();
-    case.hash(0, &content(PIECE, 9));
-    let (mut sha256, generation) = {
-        let state = case.blob().state();
-        let sha256 = state.prefix.before(PieceIndex(1)).expect("after the wrong first piece");
-        (sha256, state.prefix.ahead.generation.clone())
-    };
+    let (late, generation) = case.computed_after_a_wrong_first();
     // Meanwhile the right one comes another way, and the digest reads it.
     let first = gathered(&case.right(0));
     case.store(0, &first, first.hash().expect("it was hashed while it came"));
+    case.blob().state().prefix.keep(late, &generation);
     let second = gathered(&case.right(1));
-    let hash = second.hash().expect("it was hashed while it came");
-    sha256.update(&case.right(1));
-    case.blob().state().prefix.keep(After { piece: PieceIndex(1), hash, sha256, in_one_pass: true }, &generation);
-    case.store(1, &second, hash);
+    case.store(1, &second, second.hash().expect("it was hashed while it came"));
     assert_eq!(case.put_from(2), PrefixRun::Verified);
 }
 
 #[test]
 fn what_is_still_computed_from_a_piece_that_another_has_replaced_is_not_kept() {
     let case = Case::new();
-    case.hash(0, &content(PIECE, 9));
-    let (mut sha256, generation) = {
-        let state = case.blob().state();
-        let sha256 = state.prefix.before(PieceIndex(1)).expect("after the wrong first piece");
-        (sha256, state.prefix.ahead.generation.clone())
-    };
+    let (late, generation) = case.computed_after_a_wrong_first();
     let first = case.hash(0, &case.right(0));
-    let second = gathered(&case.right(1));
-    let hash = second.hash().expect("it was hashed while it came");
-    sha256.update(&case.right(1));
-    case.blob().state().prefix.keep(After { piece: PieceIndex(1), hash, sha256, in_one_pass: true }, &generation);
+    case.blob().state().prefix.keep(late, &generation);
     case.store(0, &first.0, first.1);
-    case.store(1, &second, hash);
+    let second = gathered(&case.right(1));
+    case.store(1, &second, second.hash().expect("it was hashed while it came"));
     assert_eq!(case.put_from(2), PrefixRun::Verified);
 }
 
