@@ -16,7 +16,7 @@ use rustix::{
     thread::{LinkNameSpaceType, move_into_link_name_space},
 };
 use shoal_lab::{
-    network::{Host, Link, Network, NetworkPlan, NodePlan},
+    network::{Host, Link, Network, NetworkPlan, NodePlan, Shaper},
     process,
 };
 
@@ -59,7 +59,7 @@ fn lab() -> anyhow::Result<PathBuf> {
 fn plan(nodes: u32, rate: u64, latency: Duration) -> NetworkPlan {
     let link = Link { up: rate * MEGABIT_BYTES, down: rate * MEGABIT_BYTES };
     let nodes = (0..nodes).map(|_| NodePlan { link, zone: 0 }).collect();
-    NetworkPlan { nodes, upstream: link, cache: None, zone_uplinks: Vec::new(), latency }
+    NetworkPlan { nodes, upstream: link, cache: None, zone_uplinks: Vec::new(), latency, shaper: Shaper::Tbf }
 }
 
 /// Does `work` in a host's namespace.

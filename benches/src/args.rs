@@ -8,6 +8,7 @@ use shoal_core::units::Size;
 use shoal_lab::{
     calibration::{Comparison, ROWS, Row, table},
     local::{latency, memory, throughput},
+    network::Shaper,
     report::Report,
     run::{BUILT_IN, ClientKind, Plan, SystemChoice},
 };
@@ -55,6 +56,9 @@ pub(crate) struct CalibrateArgs {
     /// How often a run that the machine disturbed is made again, 0 to 100
     #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u32).range(0..=100))]
     retries: u32,
+    /// What holds the links to their rates
+    #[arg(long, value_enum, default_value_t = ShaperChoice::Tbf)]
+    shaper: ShaperChoice,
     /// Write the table in all its forms into this folder, which must not exist
     #[arg(long, value_name = "DIR")]
     out: Option<PathBuf>,
@@ -82,6 +86,7 @@ impl CalibrateArgs {
             repeats: self.repeats,
             retries: self.retries,
             client: ClientKind::Http,
+            shaper: self.shaper.kind(),
             shoal: crate::binary::shoal(),
         })
     }
@@ -119,6 +124,9 @@ pub(crate) struct RunArgs {
     /// Who pulls
     #[arg(long, value_enum, default_value_t = Client::Http)]
     client: Client,
+    /// What holds the links to their rates
+    #[arg(long, value_enum, default_value_t = ShaperChoice::Tbf)]
+    shaper: ShaperChoice,
     /// Write the report, plots and all raw results into this folder, which must not exist
     #[arg(long, value_name = "DIR")]
     out: Option<PathBuf>,
@@ -136,6 +144,24 @@ enum Client {
     HttpToFiles,
     /// A real containerd, which unpacks as well
     Containerd,
+}
+
+/// What holds the links to their rates.
+#[derive(Clone, Copy, Debug, ValueEnum)]
+enum ShaperChoice {
+    /// A timer for each packet that waits
+    Tbf,
+    /// A timer for each burst, for machines whose timers are dear; needs the kernel's htb_hysteresis (docs/laboratory.md)
+    Htb,
+}
+
+impl ShaperChoice {
+    fn kind(self) -> Shaper {
+        match self {
+            Self::Tbf => Shaper::Tbf,
+            Self::Htb => Shaper::Htb,
+        }
+    }
 }
 
 impl RunArgs {
@@ -157,6 +183,7 @@ impl RunArgs {
             repeats: self.repeats,
             retries: self.retries,
             client,
+            shaper: self.shaper.kind(),
             shoal: crate::binary::shoal(),
         })
     }

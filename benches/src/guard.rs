@@ -61,7 +61,7 @@ pub fn invalid(machine: &MachineResult) -> Option<String> {
     (machine.busy_share > BUSY_SHARE).then(|| {
         format!(
             "more than {:.0} % of the processors was busy in {:.0} % of the time (at most {:.0} %): \
-             use lower rates or fewer nodes, or stop what else runs here",
+             use lower rates or fewer nodes, stop what else runs here, or try --shaper htb",
             BUSY * 100.0,
             machine.busy_share * 100.0,
             BUSY_SHARE * 100.0

@@ -417,6 +417,29 @@ async fn what_the_kernel_or_a_container_refuses_is_named_before_anything_is_made
     Ok(())
 }
 
+/// Where the kernel says whether HTB lets bursts pass.
+const HYSTERESIS: &str = "/sys/module/sch_htb/parameters/htb_hysteresis";
+
+/// The parameter holds for the whole machine, so that the test takes it as it is.
+#[tokio::test]
+async fn shapers_that_let_bursts_pass_run_only_where_the_kernel_lets_them() -> Result<()> {
+    let Some(stage) = Stage::begin("lab-bursts", &NEEDS)? else { return Ok(()) };
+    let mut arguments = SMALL.to_vec();
+    arguments.extend(["--systems", "shoal", "--shaper", "htb", "--json"]);
+    let mut lab = Lab::start(&stage, "bursts", &arguments)?;
+    if fs::read_to_string(HYSTERESIS).is_ok_and(|value| value.trim() != "0") {
+        let status = lab.end().await?;
+        assert_eq!(status.code(), Some(0), "{}", lab.process.stderr()?);
+        let report: Value = serde_json::from_str(&lab.process.stdout()?)?;
+        lab.assert_nothing_is_left()?;
+        assert!(report["command"].as_str().is_some_and(|command| command.contains("--shaper htb")), "{report}");
+    } else {
+        assert_refused(&mut lab, &[HYSTERESIS, "--shaper htb"]).await?;
+    }
+    stage.passed();
+    Ok(())
+}
+
 async fn assert_refused(lab: &mut Lab, words: &[&str]) -> Result<()> {
     let status = lab.end().await?;
     let stderr = lab.process.stderr()?;

@@ -16,13 +16,14 @@ mod namespace;
 mod plan;
 mod preflight;
 mod relay;
+mod shapers;
 mod tools;
 
 use std::{ffi::OsStr, net::Ipv4Addr, path::PathBuf, process::Command};
 
 pub use counters::{LinkTraffic, Traffic};
 pub use error::{NetworkError, PreflightError};
-pub use plan::{Host, MAX_LATENCY, MAX_NODES, MAX_ZONES, NetworkPlan, NodePlan};
+pub use plan::{Host, MAX_LATENCY, MAX_NODES, MAX_ZONES, NetworkPlan, NodePlan, Shaper};
 pub use relay::{RELAY, run as run_relay};
 pub use shoal_sim::scenario::Link;
 
@@ -46,7 +47,8 @@ pub struct Network {
 impl Network {
     /// Tries everything that networks of these plans need, in a namespace that is removed again.
     pub fn preflight(plans: &[NetworkPlan]) -> Result<(), PreflightError> {
-        preflight::check(plans.iter().any(|plan| !plan.latency.is_zero()))
+        let shapers = [Shaper::Tbf, Shaper::Htb].into_iter().filter(|kind| plans.iter().any(|plan| plan.shaper == *kind));
+        preflight::check(plans.iter().any(|plan| !plan.latency.is_zero()), &shapers.collect::<Vec<_>>())
     }
 
     /// Removes the namespaces of laboratories that have ended without doing so, and the processes in them. Says which.
@@ -99,7 +101,7 @@ impl Network {
         if link.up == 0 || link.down == 0 {
             return Err(NetworkError::Plan(format!("node {node} with a link of 0 bytes per second")));
         }
-        links::change(&self.names, host, link)
+        links::change(&self.names, &self.plan, host, link)
     }
 
     /// What has crossed the links since the network was built. Cheap: a few messages to the kernel, no process.

@@ -25,6 +25,22 @@ pub struct NetworkPlan {
     pub zone_uplinks: Vec<Link>,
     /// One-way delay between any two hosts, at most [`MAX_LATENCY`].
     pub latency: Duration,
+    /// What holds all links to their rates.
+    pub shaper: Shaper,
+}
+
+/// What holds a link to its rate: a queue of the kernel's that lets through what its token bucket has tokens for.
+///
+/// Where the timers of a machine are dear, as those of virtual machines are, those of the shapers cost more than what the
+/// nodes do: `tbf` sets one for each packet that waits. See docs/laboratory.md.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Shaper {
+    /// sch_tbf: each packet waits for its own tokens.
+    #[default]
+    Tbf,
+    /// sch_htb with its kernel-wide parameter `htb_hysteresis` on: packets pass until a burst of tokens is owed, then none
+    /// until it is paid. A timer for each burst, and the same rate.
+    Htb,
 }
 
 /// One node.
@@ -69,8 +85,8 @@ impl fmt::Display for Host {
 }
 
 impl NetworkPlan {
-    /// The network of a scenario: slow nodes and zones as it says, a cache with the link of a node.
-    pub fn of(scenario: &Scenario) -> Self {
+    /// The network of a scenario: slow nodes and zones as it says, a cache with the link of a node; with these shapers.
+    pub fn of(scenario: &Scenario, shaper: Shaper) -> Self {
         let zone_count = scenario.zones.map_or(1, |zones| zones.count);
         let slow = scenario.slow_nodes;
         let first_slow = slow.map_or(scenario.nodes, |slow| scenario.nodes.saturating_sub(slow.count));
@@ -85,6 +101,7 @@ impl NetworkPlan {
             cache: Some(scenario.link),
             zone_uplinks: scenario.zones.map_or_else(Vec::new, |zones| vec![zones.uplink; zones.count as usize]),
             latency: scenario.latency,
+            shaper,
         }
     }
 
@@ -159,7 +176,7 @@ mod tests {
 
     #[test]
     fn a_plain_scenario_has_one_switch() {
-        let plan = NetworkPlan::of(&scenario());
+        let plan = NetworkPlan::of(&scenario(), Shaper::Tbf);
         assert_eq!(plan.nodes, [NodePlan { link: LINK, zone: 0 }; 6]);
         assert_eq!((plan.upstream, plan.cache), (Link { up: 5_000, down: 5_000 }, Some(LINK)));
         assert_eq!((plan.zone_uplinks.len(), plan.zone(Host::Node(0)), plan.problem()), (0, None, None));
@@ -173,7 +190,7 @@ mod tests {
         let mut scenario = scenario();
         scenario.zones = Some(Zones { count: 4, uplink });
         scenario.slow_nodes = Some(SlowNodes { count: 2, link: slow });
-        let plan = NetworkPlan::of(&scenario);
+        let plan = NetworkPlan::of(&scenario, Shaper::Tbf);
         let zones: Vec<u32> = plan.nodes.iter().map(|node| node.zone).collect();
         assert_eq!(zones, [0, 0, 1, 2, 2, 3]);
         assert_eq!(plan.zone_uplinks, [uplink; 4]);
@@ -185,7 +202,7 @@ mod tests {
 
     #[test]
     fn every_host_has_an_address_of_its_own() {
-        let mut plan = NetworkPlan::of(&scenario());
+        let mut plan = NetworkPlan::of(&scenario(), Shaper::Tbf);
         plan.nodes = vec![plan.nodes[0]; MAX_NODES];
         let addresses: std::collections::BTreeSet<Ipv4Addr> = plan.hosts().map(Host::address).collect();
         assert_eq!(addresses.len(), MAX_NODES + 2);
@@ -198,7 +215,7 @@ mod tests {
 
     #[test]
     fn what_cannot_be_is_named() {
-        let mut plan = NetworkPlan::of(&scenario());
+        let mut plan = NetworkPlan::of(&scenario(), Shaper::Tbf);
         plan.nodes[3].link.up = 0;
         assert!(plan.problem().unwrap().contains("0 bytes per second"));
         plan.nodes[3].link.up = 1;

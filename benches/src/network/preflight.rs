@@ -6,9 +6,9 @@ use rustix::process::geteuid;
 
 use super::{
     error::{NetworkError, PreflightError},
-    links::shaper,
     names::Names,
     namespace::configure,
+    plan::Shaper,
     tools::{AfterFailure, batch},
 };
 
@@ -34,8 +34,8 @@ const RELAY_TRIAL: (&str, &str, &str, &str) = (
     "The kernel needs CONFIG_TUN and the machine /dev/net/tun; without latency there is no need of it",
 );
 
-/// Tries what networks need; with `latency`, what its relay needs as well.
-pub(super) fn check(latency: bool) -> Result<(), PreflightError> {
+/// Tries what networks with these shapers need; with `latency`, what its relay needs as well.
+pub(super) fn check(latency: bool, shapers: &[Shaper]) -> Result<(), PreflightError> {
     if !geteuid().is_root() {
         return Err(PreflightError::NotRoot);
     }
@@ -49,19 +49,26 @@ pub(super) fn check(latency: bool) -> Result<(), PreflightError> {
         "network namespaces",
         "The kernel needs CONFIG_NET_NS, a container the rights CAP_SYS_ADMIN and CAP_NET_ADMIN",
     ));
-    let tried = made.and_then(|()| try_all(&names, latency));
+    let tried = made.and_then(|()| try_all(&names, latency, shapers));
     let removed = names.remove().map_err(impossible("network namespaces go away", "Look into /run/netns"));
     tried.and(removed)
 }
 
-fn try_all(names: &Names, latency: bool) -> Result<(), PreflightError> {
+fn try_all(names: &Names, latency: bool, shapers: &[Shaper]) -> Result<(), PreflightError> {
     let namespace = names.switch();
     for (what, program, line, remedy) in TRIALS.iter().chain(latency.then_some(&RELAY_TRIAL)) {
         batch(program, Some(&namespace), line, AfterFailure::Stop, "trying").map_err(impossible(what, remedy))?;
     }
-    let line = format!("qdisc replace dev trial root handle 1: {}", shaper(1_000_000));
-    batch("tc", Some(&namespace), &line, AfterFailure::Stop, "trying")
-        .map_err(impossible("a token-bucket shaper", "The kernel needs CONFIG_NET_SCH_TBF"))?;
+    for shaper in shapers {
+        let remedy = match shaper {
+            Shaper::Tbf => "The kernel needs CONFIG_NET_SCH_TBF",
+            Shaper::Htb => "The kernel needs CONFIG_NET_SCH_HTB; without --shaper htb there is no need of it",
+        };
+        let lines = shaper.add("trial", 1, 1_000_000);
+        batch("tc", Some(&namespace), &lines, AfterFailure::Stop, "trying")
+            .map_err(impossible("a token-bucket shaper", remedy))?;
+        shaper.check_parameters()?;
+    }
     configure([names.switch_file()]).map_err(impossible(
         "the settings of a namespace",
         "The kernel needs CONFIG_TCP_CONG_CUBIC, and /proc/sys must be writable",

@@ -18,7 +18,7 @@ use super::{
 };
 use crate::{
     agent::protocol::{ClientOrder, Order, Page, PullOrder, Report},
-    network::{Network, NetworkPlan},
+    network::{Network, NetworkPlan, Shaper},
 };
 
 /// Time for the members of a cluster to find each other.
@@ -33,6 +33,7 @@ pub(crate) struct Setup<'a> {
     pub(crate) stock: &'a Stock,
     pub(crate) system: &'a dyn System,
     pub(crate) client: ClientKind,
+    pub(crate) shaper: Shaper,
     /// Directory of this run, new.
     pub(crate) directory: &'a Path,
 }
@@ -51,8 +52,8 @@ pub(crate) struct Bench {
 impl Bench {
     /// Builds the network and starts everything on it.
     pub(crate) async fn build(setup: &Setup<'_>) -> anyhow::Result<Self> {
-        let Setup { scenario, stock, system, directory, .. } = *setup;
-        let network = Network::build(&NetworkPlan::of(scenario))?;
+        let Setup { scenario, stock, system, shaper, directory, .. } = *setup;
+        let network = Network::build(&NetworkPlan::of(scenario, shaper))?;
         let upstream = Upstream::start(&network, directory, stock, scenario.upstream.ranges).await?;
         let stage = Stage { network: &network, scenario, directory, upstream: upstream.address() };
         let running = system.start(&stage).await.with_context(|| format!("{} does not start", system.name()))?;

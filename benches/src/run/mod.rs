@@ -26,7 +26,7 @@ use shoal_core::rng::Stream;
 use shoal_sim::scenario::Scenario;
 
 use crate::{
-    network::Network,
+    network::{Network, Shaper},
     report::Experiment,
     result::{MachineResult, Outcome, RunResult, UpstreamResult},
 };
@@ -51,6 +51,8 @@ pub struct Plan {
     pub retries: u32,
     /// Who pulls.
     pub client: ClientKind,
+    /// What holds the links to their rates.
+    pub shaper: Shaper,
     /// The `shoal` to run.
     pub shoal: PathBuf,
 }
@@ -173,7 +175,8 @@ impl Laboratory<'_> {
     async fn one(&mut self, scenario: &Scenario, stock: &Stock, system: &dyn System) -> anyhow::Result<RunResult> {
         let directory = self.scratch.create_dir(&format!("run-{}", self.runs))?;
         self.runs += 1;
-        let setup = Setup { scenario, stock, system, client: self.plan.client, directory: &directory };
+        let (client, shaper) = (self.plan.client, self.plan.shaper);
+        let setup = Setup { scenario, stock, system, client, shaper, directory: &directory };
         let run = match conduct::conduct(&setup, &self.board).await {
             Ok(run) => run,
             Err(error) => not_made(system.name(), scenario, format!("{error:#}")),

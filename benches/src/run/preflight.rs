@@ -53,7 +53,7 @@ pub enum Lacking {
 
 /// Checks that everything is there for a plan. Makes nothing that stays.
 pub fn check(plan: &Plan) -> Result<(), Lacking> {
-    let networks: Vec<_> = plan.scenarios.iter().map(NetworkPlan::of).collect();
+    let networks: Vec<_> = plan.scenarios.iter().map(|scenario| NetworkPlan::of(scenario, plan.shaper)).collect();
     check_scenarios(plan, &networks)?;
     Network::preflight(&networks)?;
     for (program, package) in programs(plan) {
@@ -119,6 +119,7 @@ mod tests {
     use shoal_sim::scenario::{Content, Scenario, by_name};
 
     use super::*;
+    use crate::network::Shaper;
 
     fn plan() -> Plan {
         let scenario = Scenario::parse(by_name("cold-start").unwrap(), "cold-start").unwrap();
@@ -128,6 +129,7 @@ mod tests {
             repeats: 1,
             retries: 0,
             client: ClientKind::Http,
+            shaper: Shaper::Tbf,
             shoal: "/no/such/shoal".into(),
         }
     }
