@@ -47,7 +47,8 @@ pub struct Network {
 impl Network {
     /// Tries everything that networks of these plans need, in a namespace that is removed again.
     pub fn preflight(plans: &[NetworkPlan]) -> Result<(), PreflightError> {
-        let shapers = [Shaper::Tbf, Shaper::Htb].into_iter().filter(|kind| plans.iter().any(|plan| plan.shaper == *kind));
+        let shapers =
+            [Shaper::Tbf, Shaper::Htb].into_iter().filter(|kind| plans.iter().any(|plan| plan.shaper == *kind));
         preflight::check(plans.iter().any(|plan| !plan.latency.is_zero()), &shapers.collect::<Vec<_>>())
     }
 
