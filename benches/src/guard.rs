@@ -7,7 +7,7 @@ use std::{
     time::Duration,
 };
 
-use crate::result::MachineResult;
+use crate::{network::Shaper, result::MachineResult};
 
 /// Time between two readings.
 const INTERVAL: Duration = Duration::from_secs(1);
@@ -49,8 +49,8 @@ impl Guard {
     }
 }
 
-/// Why a run with such a machine does not count; none where it does.
-pub fn invalid(machine: &MachineResult) -> Option<String> {
+/// Why a run with such a machine and these shapers does not count; none where it does.
+pub fn invalid(machine: &MachineResult, shaper: Shaper) -> Option<String> {
     if machine.steal > STEAL {
         return Some(format!(
             "the hypervisor took {:.1} % of the processors' time (at most {:.0} %): measure when its host is quieter",
@@ -59,9 +59,13 @@ pub fn invalid(machine: &MachineResult) -> Option<String> {
         ));
     }
     (machine.busy_share > BUSY_SHARE).then(|| {
+        let lighter = match shaper {
+            Shaper::Tbf => ", or let --shaper htb set fewer timers",
+            Shaper::Htb => "",
+        };
         format!(
             "more than {:.0} % of the processors was busy in {:.0} % of the time (at most {:.0} %): \
-             use lower rates or fewer nodes, stop what else runs here, or try --shaper htb",
+             use lower rates or fewer nodes, or stop what else runs here{lighter}",
             BUSY * 100.0,
             machine.busy_share * 100.0,
             BUSY_SHARE * 100.0
@@ -160,19 +164,21 @@ mod tests {
     fn a_quiet_machine_counts() {
         let machine = summary(&readings(&[(100, 100, 0); 60]));
         assert_eq!(machine, MachineResult { busy: 0.5, busy_share: 0.0, steal: 0.0 });
-        assert_eq!(invalid(&machine), None);
+        assert_eq!(invalid(&machine, Shaper::Tbf), None);
     }
 
     #[test]
     fn a_busy_second_in_forty_is_borne_and_one_in_ten_is_not() {
         let mut spans = vec![(100, 100, 0); 39];
         spans.push((190, 10, 0));
-        assert_eq!(invalid(&summary(&readings(&spans))), None);
+        assert_eq!(invalid(&summary(&readings(&spans)), Shaper::Tbf), None);
         spans.truncate(8);
         spans.push((190, 10, 0));
         let machine = summary(&readings(&spans));
         assert!((machine.busy_share - 1.0 / 9.0).abs() < 1e-9, "{machine:?}");
-        assert!(invalid(&machine).unwrap().contains("80 %"));
+        let said = invalid(&machine, Shaper::Tbf).unwrap();
+        assert!(said.contains("80 %") && said.ends_with("--shaper htb set fewer timers"), "{said}");
+        assert!(!invalid(&machine, Shaper::Htb).unwrap().contains("--shaper"));
     }
 
     #[test]
@@ -187,8 +193,8 @@ mod tests {
     fn stolen_time_makes_a_run_invalid_and_counts_as_busy() {
         let machine = summary(&readings(&[(100, 94, 6); 10]));
         assert!((machine.steal - 0.03).abs() < 1e-9 && (machine.busy - 0.53).abs() < 1e-9, "{machine:?}");
-        assert!(invalid(&machine).unwrap().contains("hypervisor"));
-        assert_eq!(invalid(&summary(&readings(&[(100, 97, 3); 10]))), None);
+        assert!(invalid(&machine, Shaper::Tbf).unwrap().contains("hypervisor"));
+        assert_eq!(invalid(&summary(&readings(&[(100, 97, 3); 10])), Shaper::Tbf), None);
     }
 
     #[test]

@@ -31,8 +31,8 @@ pub struct NetworkPlan {
 
 /// What holds a link to its rate: a queue of the kernel's that lets through what its token bucket has tokens for.
 ///
-/// Where the timers of a machine are dear, as those of virtual machines are, those of the shapers cost more than what the
-/// nodes do: `tbf` sets one for each packet that waits. See docs/laboratory.md.
+/// Where the timers of a machine are dear, as those of virtual machines are, those of the shapers take a fifth of the
+/// processors' time: `tbf` sets one for each packet that waits. See docs/laboratory.md.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Shaper {
     /// sch_tbf: each packet waits for its own tokens.

@@ -90,7 +90,7 @@ impl Shaper {
         match self {
             // The timers of a busy machine come late, and what was not sent by then is lost to the link.
             Self::Tbf => 8,
-            // One timer for each burst: with 8 ms the timers take twice as much of the processors.
+            // One timer for each burst: with 8 ms 16 nodes of 50 Mbit/s take 7 % more of the processors.
             Self::Htb => 16,
         }
     }

@@ -50,7 +50,7 @@ pub(crate) async fn conduct(setup: &Setup<'_>, board: &Board) -> anyhow::Result<
     run.until_the_last_has_ended(board).await?;
     let machine = guard.finish().context("cannot watch the machine")?;
     let mut result = run.finish().await?;
-    result.invalid = guard::invalid(&machine);
+    result.invalid = guard::invalid(&machine, setup.shaper);
     result.machine = machine;
     Ok(result)
 }
