@@ -3,6 +3,7 @@
 use std::{num::NonZeroUsize, process::ExitCode, thread::available_parallelism};
 
 use clap::{Parser, Subcommand};
+use shoal_runtime::Moderation;
 
 /// A peer-to-peer registry mirror for containerd
 ///
@@ -35,17 +36,22 @@ fn network_threads(processors: usize) -> usize {
     (processors / 4).clamp(1, 8)
 }
 
-fn runtime(command: &Command) -> std::io::Result<tokio::runtime::Runtime> {
+fn runtime(command: &Command, moderation: &Moderation) -> std::io::Result<tokio::runtime::Runtime> {
     let mut builder = tokio::runtime::Builder::new_multi_thread();
-    if matches!(command, Command::Node(_)) && std::env::var_os(THREADS_VARIABLE).is_none() {
-        builder.worker_threads(network_threads(available_parallelism().map_or(1, NonZeroUsize::get)));
+    if matches!(command, Command::Node(_)) {
+        let moderation = moderation.clone();
+        builder.on_thread_park(move || moderation.before_park());
+        if std::env::var_os(THREADS_VARIABLE).is_none() {
+            builder.worker_threads(network_threads(available_parallelism().map_or(1, NonZeroUsize::get)));
+        }
     }
     builder.enable_all().build()
 }
 
 fn main() -> ExitCode {
     let cli = Cli::parse();
-    let runtime = match runtime(&cli.command) {
+    let moderation = Moderation::default();
+    let runtime = match runtime(&cli.command, &moderation) {
         Ok(runtime) => runtime,
         Err(error) => {
             eprintln!("error: the threads of the process do not start: {error}");
@@ -54,7 +60,7 @@ fn main() -> ExitCode {
     };
     runtime.block_on(async {
         match cli.command {
-            Command::Node(args) => shoal_shim::node::run(*args).await.unwrap_or_else(|error| {
+            Command::Node(args) => shoal_shim::node::run(*args, &moderation).await.unwrap_or_else(|error| {
                 eprintln!("error: {error}");
                 error.exit_code()
             }),

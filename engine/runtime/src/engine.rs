@@ -31,6 +31,7 @@ use crate::{
     identity::random_u64,
     memory::PieceMemory,
     metrics::Metrics,
+    moderation::Moderation,
     net::peers::Peers,
     pool::Pool,
     pump::{Pump, QUERIES_MAX, Queries},
@@ -198,6 +199,11 @@ impl Engine {
             drop(ended);
         });
         Ok(Self { inner })
+    }
+
+    /// Has the threads that call [`Moderation::before_park`] rest while pieces trickle in. Without this they never do.
+    pub fn moderate(&self, moderation: &Moderation) {
+        moderation.follow(&self.inner.metrics);
     }
 
     /// Finds out what a name stands for: from what this node knows, from the cluster, or from an upstream.

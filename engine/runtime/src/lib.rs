@@ -15,6 +15,7 @@ mod lease;
 mod limit;
 mod memory;
 mod metrics;
+mod moderation;
 mod net;
 mod pool;
 mod pump;
@@ -30,6 +31,7 @@ pub mod upstream;
 
 pub use config::{ClusterSecret, EngineConfig};
 pub use engine::{BlobError, BlobRequest, Engine, EngineStatus, MetricsSnapshot, ResolveError, StartError};
+pub use moderation::Moderation;
 pub use reader::BlobReader;
 pub use shoal_core::{bound, config::CoreConfig, units};
 pub use shoal_wire::{

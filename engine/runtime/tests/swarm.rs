@@ -16,8 +16,8 @@ use bytes::Bytes;
 use futures_util::{StreamExt, stream};
 use sha2::{Digest as _, Sha256};
 use shoal_runtime::{
-    BlobError, BlobRequest, ClusterSecret, ContentKind, CoreConfig, Descriptor, Digest, Engine, EngineConfig, Name,
-    Reference, ResolveError, StartError, Upstream, UpstreamBody, UpstreamFailure, UpstreamSource,
+    BlobError, BlobRequest, ClusterSecret, ContentKind, CoreConfig, Descriptor, Digest, Engine, EngineConfig,
+    Moderation, Name, Reference, ResolveError, StartError, Upstream, UpstreamBody, UpstreamFailure, UpstreamSource,
 };
 
 /// A registry in memory that counts what it gives.
@@ -226,6 +226,31 @@ async fn a_pull_is_timed_beside_what_the_link_allows() {
     read(&engine, registry.request()).await.expect("it is there");
     assert_eq!(counter(&engine, "pulls_bound_milliseconds"), 1000, "what is there already is no pull");
     engine.shutdown().await;
+}
+
+#[test]
+fn threads_rest_while_pieces_trickle_in() {
+    let moderation = Moderation::default();
+    let resting = moderation.clone();
+    let mut builder = tokio::runtime::Builder::new_multi_thread();
+    builder.worker_threads(1).on_thread_park(move || resting.before_park()).enable_all();
+    builder.build().expect("a runtime").block_on(async {
+        let registry = Registry::new(10_000_000, true);
+        let nodes = cluster(&registry, 2).await;
+        read(&nodes[0].engine, registry.request()).await.expect("the pull succeeds");
+        let directory = tempfile::tempdir().expect("a directory");
+        let seed = nodes[0].engine.status().listen;
+        let slow = EngineConfig { download_bytes_per_s: Some(2_500_000), ..config(&directory, 1, &[seed]) };
+        let slow = Engine::start(slow, registry.clone()).await.expect("a node starts");
+        slow.moderate(&moderation);
+        until("it knows the others", || slow.status().members.len() == 3).await;
+        let request = BlobRequest { source: None, ..registry.request() };
+        let bytes = read(&slow, request).await.expect("the pull succeeds");
+        assert!(bytes == registry.blob, "every byte is right");
+        assert!(counter(&slow, "rests") > 0, "4 s at 20 Mbit/s");
+        slow.shutdown().await;
+        stop(nodes).await;
+    });
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -11,7 +11,7 @@ use std::{
 };
 
 use serde_json::json;
-use shoal_runtime::{ClusterSecret, Engine, EngineConfig, StartError};
+use shoal_runtime::{ClusterSecret, Engine, EngineConfig, Moderation, StartError};
 use thiserror::Error;
 use tokio::{
     net::TcpListener,
@@ -88,8 +88,8 @@ impl NodeError {
     }
 }
 
-/// Runs a node until SIGTERM or SIGINT.
-pub async fn run(args: NodeArgs) -> Result<ExitCode, NodeError> {
+/// Runs a node until SIGTERM or SIGINT, on threads that rest by `moderation`.
+pub async fn run(args: NodeArgs, moderation: &Moderation) -> Result<ExitCode, NodeError> {
     let is_root = rustix::process::geteuid().is_root();
     let settings = Settings::load(args, |name| std::env::var_os(name), is_root)?;
     start_log(&settings)?;
@@ -104,6 +104,7 @@ pub async fn run(args: NodeArgs) -> Result<ExitCode, NodeError> {
     let requests = UpstreamRequests::default();
     let upstream = RegistryClient::new(registries.clone(), UpstreamTimeouts::default(), requests.clone());
     let engine = Engine::start(engine_config(&settings, secret), Arc::new(upstream)).await?;
+    engine.moderate(moderation);
     let endpoint = Endpoint::new(Arc::new(engine.clone()), registries);
     let router = router(endpoint, Arc::new(engine.clone()), settings.join.clone(), &requests);
     let server = Server::start(listener, router, CONNECTIONS_MAX);
