@@ -39,10 +39,17 @@ fn network_threads(processors: usize) -> usize {
 fn runtime(command: &Command, moderation: &Moderation) -> std::io::Result<tokio::runtime::Runtime> {
     let mut builder = tokio::runtime::Builder::new_multi_thread();
     if matches!(command, Command::Node(_)) {
-        let moderation = moderation.clone();
-        builder.on_thread_park(move || moderation.before_park());
-        if std::env::var_os(THREADS_VARIABLE).is_none() {
-            builder.worker_threads(network_threads(available_parallelism().map_or(1, NonZeroUsize::get)));
+        // Where it is said there, tokio takes it, and says what is wrong with it.
+        let threads = if let Ok(threads) = std::env::var(THREADS_VARIABLE) {
+            threads.parse().ok()
+        } else {
+            let threads = network_threads(available_parallelism().map_or(1, NonZeroUsize::get));
+            builder.worker_threads(threads);
+            Some(threads)
+        };
+        if threads == Some(1) {
+            let moderation = moderation.clone();
+            builder.on_thread_park(move || moderation.before_park());
         }
     }
     builder.enable_all().build()

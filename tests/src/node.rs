@@ -26,6 +26,8 @@ pub struct NodeOptions {
     pub listen: Option<SocketAddr>,
     /// UDP address; a free port of loopback where it is `None`.
     pub swarm_listen: Option<SocketAddr>,
+    /// Threads that serve its sockets; as many as it chooses where it is `None`.
+    pub threads: Option<usize>,
     /// Directory of its data; one in the directory of the test where it is `None`.
     pub data_dir: Option<PathBuf>,
 }
@@ -174,6 +176,9 @@ fn start_process(stage: &Stage, name: &str, options: &NodeOptions) -> Result<Pro
     // What the environment of the developer configures must not reach the nodes of a test.
     for (key, _) in std::env::vars_os().filter(|(key, _)| key.to_string_lossy().starts_with("SHOAL_")) {
         command.env_remove(key);
+    }
+    if let Some(threads) = options.threads {
+        command.env("TOKIO_WORKER_THREADS", threads.to_string());
     }
     command.args(["node", "--json"]);
     command.arg("--data-dir").arg(options.data_dir.clone().unwrap_or_else(|| stage.path().join(name)));

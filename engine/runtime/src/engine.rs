@@ -32,7 +32,7 @@ use crate::{
     memory::PieceMemory,
     metrics::Metrics,
     moderation::Moderation,
-    net::peers::Peers,
+    net::{peers::Peers, uplink::Uplink},
     pool::Pool,
     pump::{Pump, QUERIES_MAX, Queries},
     reader::BlobReader,
@@ -61,6 +61,7 @@ struct Inner {
     pool: Pool,
     memory: Arc<PieceMemory>,
     metrics: Arc<Metrics>,
+    uplink: Arc<Uplink>,
     seeds: Arc<Seeds>,
     inputs: mpsc::Sender<Input>,
     queries: Arc<Queries>,
@@ -201,9 +202,11 @@ impl Engine {
         Ok(Self { inner })
     }
 
-    /// Has the threads that call [`Moderation::before_park`] rest while pieces trickle in. Without this they never do.
+    /// Has the thread that calls [`Moderation::before_park`] rest while pieces trickle in. Without this it never does. A
+    /// `moderation` stays with the first engine that it is given to.
     pub fn moderate(&self, moderation: &Moderation) {
-        moderation.follow(&self.inner.metrics);
+        let inner = &self.inner;
+        moderation.follow(inner.metrics.clone(), inner.uplink.clone(), inner.pool.clone());
     }
 
     /// Finds out what a name stands for: from what this node knows, from the cluster, or from an upstream.
@@ -304,6 +307,7 @@ impl Inner {
             pool: stack.pool.clone(),
             memory: stack.memory.clone(),
             metrics: stack.metrics.clone(),
+            uplink: stack.uploads.uplink.clone(),
             seeds,
             inputs: stack.inputs.clone(),
             queries: Arc::default(),

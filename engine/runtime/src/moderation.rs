@@ -1,7 +1,7 @@
-//! Rests of a node's threads, as network cards moderate their interrupts.
+//! Rests of a node's thread for sockets, as network cards moderate their interrupts.
 //!
 //! Over a slow link packets come a few at a time, and each few wake a thread that finds its code and data gone from the
-//! caches. While pieces trickle in, nobody waits for one packet: so a thread that has nothing left to do rests for as
+//! caches. While pieces trickle in, nobody waits for one packet: so the thread, once it has nothing left to do, rests for as
 //! long as a batch takes to come, a few milliseconds at most, before it asks the kernel for more. How much is moderated
 //! follows what comes, as in Linux's dynamic interrupt moderation (net_dim). What it saves is in docs/benchmarks.md.
 
@@ -12,7 +12,7 @@ use std::{
 
 use tokio::time::Instant;
 
-use crate::{clock, metrics::Metrics};
+use crate::{clock, metrics::Metrics, net::uplink::Uplink, pool::Pool};
 
 /// What comes during a rest, in bytes: some 20 packets of usual links, of which a receive buffer that the system did not
 /// enlarge (208 KiB) holds several times as many.
@@ -23,13 +23,22 @@ const REST_MAX: Duration = Duration::from_millis(6);
 const REST_MIN: Duration = Duration::from_millis(2);
 /// Where fewer bytes come in a second there is little to save.
 const BYTES_PER_SECOND_MIN: u64 = 256 * 1024;
+/// Where more bytes have come since a window began, a batch in each [`REST_MIN`] of a second, its end is not waited for: that
+/// rate allows for no rest.
+const WINDOW_BYTES_MAX: u64 = BATCH_BYTES * 500;
 /// Time over which a rate is measured. Two in a row have to allow for rests, so that the first pieces of a pull, which
 /// readers wait for, come without any.
 const WINDOW: Duration = Duration::from_secs(1);
+/// A window that lasted longer was interrupted, and says nothing.
+const WINDOW_MAX: Duration = Duration::from_millis(1500);
 /// Pieces that are under way, to this node and from it. With fewer each is waited for.
 const TRANSFERS_MIN: i64 = 4;
+/// Peers that pieces are sent to, where any are. quinn (quinn-proto 0.11.19) lets ten packets go to each at once, and forgets
+/// what it did not send in the time of more: those of fewer peers would not fill the link until the next look.
+const RECEIVERS_MIN: u64 = 4;
 
-/// Lets the threads of a node rest while pieces trickle in. Clones are handles to the same.
+/// Lets the one thread that serves a node's sockets rest while pieces trickle in: for as long as 32 KiB take, 2 to 6 ms,
+/// where at least four pieces are under way at 2 to 130 Mbit/s. Clones are handles to the same.
 #[derive(Clone, Debug, Default)]
 pub struct Moderation {
     shared: Arc<Shared>,
@@ -37,34 +46,57 @@ pub struct Moderation {
 
 #[derive(Debug, Default)]
 struct Shared {
-    /// Those of the node whose threads rest.
-    metrics: OnceLock<Arc<Metrics>>,
+    load: OnceLock<Load>,
     meter: Mutex<Meter>,
 }
 
+/// Where a node says how much it has to do.
+#[derive(Debug)]
+struct Load {
+    metrics: Arc<Metrics>,
+    uplink: Arc<Uplink>,
+    pool: Pool,
+}
+
 impl Moderation {
-    /// Rests where that is useful; to be called by each thread of the node's runtime before it waits for events
-    /// (`tokio::runtime::Builder::on_thread_park`). Blocks for at most 6 ms, and not at all before there is a node.
+    /// Rests where that is useful; to be called by the thread before it waits for events
+    /// (`tokio::runtime::Builder::on_thread_park`). Sleeps for 6 ms at most, and not at all before
+    /// [`Engine::moderate`](crate::Engine::moderate). With several threads, others would not be woken meanwhile.
     pub fn before_park(&self) {
-        let Some(metrics) = self.shared.metrics.get() else { return };
-        if metrics.downloads_active.get() + metrics.uploads_active.get() < TRANSFERS_MIN {
-            return;
-        }
-        let moved = Moved { received: metrics.peer_received_bytes.get(), sent: metrics.peer_sent_bytes.get() };
-        let rest = crate::lock(&self.shared.meter).rest(clock::now(), moved);
+        let Some(load) = self.shared.load.get().filter(|load| load.allows_for_rests()) else { return };
+        let rest = {
+            let mut meter = crate::lock(&self.shared.meter);
+            meter.rest(clock::now(), load.moved())
+        };
         if let Some(rest) = rest {
-            metrics.rests.increment();
+            load.metrics.rests.increment();
             std::thread::sleep(rest);
         }
     }
 
-    /// From now on the threads rest as the node with these metrics needs it. The first node stays.
-    pub(crate) fn follow(&self, metrics: &Arc<Metrics>) {
-        let _ = self.shared.metrics.set(metrics.clone());
+    /// From now on the thread rests as this node allows for. The first node stays.
+    pub(crate) fn follow(&self, metrics: Arc<Metrics>, uplink: Arc<Uplink>, pool: Pool) {
+        let _ = self.shared.load.set(Load { metrics, uplink, pool });
     }
 }
 
-/// Bytes of pieces that a node has received and sent since it started.
+impl Load {
+    /// Whether there are many pieces under way, to nobody or to several, and nothing on the pool: what comes from there is
+    /// waited for, by a reader or a piece, and is here before the next packets.
+    fn allows_for_rests(&self) -> bool {
+        let transfers = self.metrics.downloads_active.get() + self.metrics.uploads_active.get();
+        let receivers = self.uplink.receivers();
+        transfers >= TRANSFERS_MIN && (receivers == 0 || receivers >= RECEIVERS_MIN) && self.pool.is_idle()
+    }
+
+    fn moved(&self) -> Moved {
+        let metrics = &self.metrics;
+        let received = metrics.peer_received_bytes.get() + metrics.upstream_received_bytes.get();
+        Moved { received, sent: metrics.peer_sent_bytes.get() }
+    }
+}
+
+/// Bytes that a node has received and sent since it started.
 #[derive(Clone, Copy, Debug)]
 struct Moved {
     received: u64,
@@ -83,9 +115,11 @@ impl Meter {
     fn rest(&mut self, now: Instant, moved: Moved) -> Option<Duration> {
         let (start, before) = *self.window.get_or_insert((now, moved));
         let elapsed = now.saturating_duration_since(start);
-        if elapsed >= WINDOW {
-            let bytes = (moved.received - before.received).max(moved.sent - before.sent);
-            let rate = u128::from(bytes) * 1_000_000 / elapsed.as_micros();
+        let bytes = moved.received.saturating_sub(before.received).max(moved.sent.saturating_sub(before.sent));
+        if elapsed > WINDOW_MAX {
+            *self = Self { window: Some((now, moved)), rests: [None; 2] };
+        } else if elapsed >= WINDOW || bytes > WINDOW_BYTES_MAX {
+            let rate = u128::from(bytes) * 1_000_000 / elapsed.as_micros().max(1);
             self.rests = [self.rests[1], rest_at(u64::try_from(rate).unwrap_or(u64::MAX))];
             self.window = Some((now, moved));
         }
@@ -150,26 +184,83 @@ mod tests {
     }
 
     #[test]
-    fn a_long_time_without_a_word_is_no_slow_link() {
+    fn after_a_pause_a_pull_begins_without_rests() {
         let mut meter = Meter::default();
         let start = clock::now();
         let moved = |received| Moved { received, sent: 0 };
-        assert_eq!(meter.rest(start, moved(0)), None);
-        assert_eq!(meter.rest(start + WINDOW * 100, moved(20_000_000)), None, "200 kB in a second");
-        assert_eq!(meter.rest(start + WINDOW * 101, moved(23_000_000)), None, "the first window that counts");
+        let slow = rests(&mut meter, start, &[3_000_000; 3]);
+        assert_eq!(slow, [None, Some(REST_MAX), Some(REST_MAX)]);
+        let later = start + WINDOW * 3 + Duration::from_secs(5);
+        assert_eq!(meter.rest(later, moved(12_000_000)), None, "the rate of six seconds says nothing");
+        assert_eq!(meter.rest(later + WINDOW, moved(15_000_000)), None);
+        assert_eq!(meter.rest(later + WINDOW * 2, moved(18_000_000)), Some(REST_MAX));
     }
 
     #[test]
-    fn before_there_is_a_node_and_with_few_pieces_under_way_nobody_rests() {
+    fn a_rush_ends_the_rests_before_the_second_does() {
+        let mut meter = Meter::default();
+        let start = clock::now();
+        rests(&mut meter, start, &[3_000_000; 3]);
+        let soon = start + WINDOW * 3 + Duration::from_millis(100);
+        assert_eq!(meter.rest(soon, Moved { received: 30_000_000, sent: 0 }), None);
+    }
+
+    #[test]
+    fn counters_that_seem_to_go_back_are_no_fault() {
+        let mut meter = Meter::default();
+        let start = clock::now();
+        meter.rest(start, Moved { received: 9, sent: 9 });
+        assert_eq!(meter.rest(start + WINDOW, Moved { received: 0, sent: 0 }), None);
+    }
+
+    /// A node whose thread would rest, if only its load allows for it.
+    fn resting() -> (Moderation, Arc<Metrics>, Arc<Uplink>, Pool) {
         let moderation = Moderation::default();
+        let (metrics, uplink) = (Arc::<Metrics>::default(), Arc::<Uplink>::default());
+        let pool = Pool::new(tokio_util::task::TaskTracker::new());
         moderation.before_park();
-        let metrics = Arc::<Metrics>::default();
-        moderation.follow(&metrics);
-        let _transfers: Vec<_> = (1..TRANSFERS_MIN).map(|_| metrics.downloads_active.hold()).collect();
+        moderation.follow(metrics.clone(), uplink.clone(), pool.clone());
         crate::lock(&moderation.shared.meter).rests = [Some(REST_MIN); 2];
+        (moderation, metrics, uplink, pool)
+    }
+
+    #[test]
+    fn with_few_pieces_under_way_or_few_to_send_to_nobody_rests() {
+        let (moderation, metrics, uplink, _) = resting();
+        let rests = || {
+            moderation.before_park();
+            metrics.rests.get()
+        };
+        let _transfers: Vec<_> = (1..TRANSFERS_MIN).map(|_| metrics.downloads_active.hold()).collect();
+        assert_eq!(rests(), 0);
+        let _one_more = metrics.uploads_active.hold();
+        assert_eq!(rests(), 1);
+        let member = |index| shoal_wire::ids::MemberId([index; 16]);
+        let _receivers = [1, 2, 3].map(|index| uplink.send_to(member(index)));
+        assert_eq!(rests(), 1, "three would get too little at once");
+        let _fourth = uplink.send_to(member(4));
+        assert_eq!(rests(), 2);
+    }
+
+    #[tokio::test]
+    async fn while_the_pool_is_at_work_nobody_rests() {
+        let (moderation, metrics, _, pool) = resting();
+        let _transfers: Vec<_> = (0..TRANSFERS_MIN).map(|_| metrics.downloads_active.hold()).collect();
+        let (finish, finished) = std::sync::mpsc::channel::<()>();
+        let (begun, has_begun) = tokio::sync::oneshot::channel();
+        let working = pool.clone();
+        let job = tokio::spawn(async move {
+            let wait = move || {
+                let _ = begun.send(());
+                let _ = finished.recv();
+            };
+            working.run(wait).await
+        });
+        has_begun.await.expect("the job begins");
         moderation.before_park();
         assert_eq!(metrics.rests.get(), 0);
-        let _one_more = metrics.uploads_active.hold();
+        drop(finish);
+        job.await.expect("no panic").expect("the job returns");
         moderation.before_park();
         assert_eq!(metrics.rests.get(), 1);
     }

@@ -25,6 +25,11 @@ impl Pool {
         Self { permits: Arc::new(Semaphore::new(JOBS_MAX)), long: Arc::new(Semaphore::new(LONG_JOBS_MAX)), tracker }
     }
 
+    /// Whether no job runs or waits.
+    pub(crate) fn is_idle(&self) -> bool {
+        self.permits.available_permits() == JOBS_MAX
+    }
+
     /// Runs a `job` that takes long, such as reading a whole blob; at most [`LONG_JOBS_MAX`] of them at once.
     ///
     /// # Errors

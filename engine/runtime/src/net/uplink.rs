@@ -49,7 +49,7 @@ const INITIAL_WINDOW_BYTES: u64 = 12_000;
 const PACKETS_MIN: u32 = 2 * PACKETS_PER_ACK;
 
 /// What all connections of a node share.
-#[derive(Default)]
+#[derive(Debug, Default)]
 pub(crate) struct Uplink {
     meter: Mutex<Meter>,
     /// Pieces that are being sent to each, no more in all than there are upload slots.
@@ -73,6 +73,11 @@ impl Uplink {
         *receivers.entry(member).or_default() += 1;
         self.sending.store(receivers.len() as u64, Relaxed);
         Receiver { uplink: self.clone(), member }
+    }
+
+    /// Peers that are being sent pieces.
+    pub(crate) fn receivers(&self) -> u64 {
+        self.sending.load(Relaxed)
     }
 
     /// Bytes that one connection may have on its way, which takes at least `round_trip`.
@@ -118,7 +123,7 @@ impl Drop for Receiver {
 }
 
 /// The most that was acknowledged in a second, of late, while pieces were being sent.
-#[derive(Default)]
+#[derive(Debug, Default)]
 struct Meter {
     window_start: Option<Instant>,
     window_bytes: u64,
