@@ -40,7 +40,6 @@ async fn the_thread_of_a_node_rests_while_pieces_trickle_in_and_several_do_not()
 
     let restless = ShoalNode::start(&stage, "restless", &NodeOptions { threads: Some(2), ..slow }).await?;
     assert_eq!(rests_of_pull(&restless).await?, 0, "one of two threads would not be woken while the other rests");
-    assert_eq!(holder.metric("rests_total").await?, 0, "it sends to one peer only, at full speed");
     stage.passed();
     Ok(())
 }

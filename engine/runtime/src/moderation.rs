@@ -33,12 +33,13 @@ const WINDOW: Duration = Duration::from_secs(1);
 const WINDOW_MAX: Duration = Duration::from_millis(1500);
 /// Pieces that are under way, to this node and from it. With fewer each is waited for.
 const TRANSFERS_MIN: i64 = 4;
-/// Peers that pieces are sent to, where any are. quinn (quinn-proto 0.11.19) lets ten packets go to each at once, and forgets
-/// what it did not send in the time of more: those of fewer peers would not fill the link until the next look.
-const RECEIVERS_MIN: u64 = 4;
+/// Bytes that can go to each peer that pieces are sent to between two looks. quinn (quinn-proto 0.11.19) lets ten packets go to
+/// each at once, here of 1,200 bytes or more, and forgets what it did not send in the time of more: longer rests would leave the
+/// link idle where there are few such peers.
+const BATCH_BYTES_TO_EACH: u64 = 10 * 1024;
 
-/// Lets the one thread that serves a node's sockets rest while pieces trickle in: for as long as 32 KiB take, 2 to 6 ms,
-/// where at least four pieces are under way at 2 to 130 Mbit/s. Clones are handles to the same.
+/// Lets the one thread that serves a node's sockets rest while pieces trickle in: for as long as 32 KiB take, or 10 KiB for each
+/// peer that it sends pieces to where that is less, 2 to 6 ms, while at least four pieces are under way at 2 to 130 Mbit/s. Clones are handles to the same.
 #[derive(Clone, Debug, Default)]
 pub struct Moderation {
     shared: Arc<Shared>,
@@ -63,11 +64,13 @@ impl Moderation {
     /// (`tokio::runtime::Builder::on_thread_park`). Sleeps for 6 ms at most, and not at all before
     /// [`Engine::moderate`](crate::Engine::moderate). With several threads, others would not be woken meanwhile.
     pub fn before_park(&self) {
-        let Some(load) = self.shared.load.get().filter(|load| load.allows_for_rests()) else { return };
-        let rest = {
+        let Some(load) = self.shared.load.get().filter(|load| load.transfers() >= TRANSFERS_MIN) else { return };
+        let rate = {
             let mut meter = crate::lock(&self.shared.meter);
-            meter.rest(clock::now(), load.moved())
+            meter.rate(clock::now(), load.moved())
         };
+        // What comes from the pool is waited for, by a reader or a piece, and is here before the next packets.
+        let rest = rate.filter(|_| load.pool.is_idle()).and_then(|rate| rest_at(rate, load.uplink.receivers()));
         if let Some(rest) = rest {
             load.metrics.rests.increment();
             std::thread::sleep(rest);
@@ -81,12 +84,8 @@ impl Moderation {
 }
 
 impl Load {
-    /// Whether there are many pieces under way, to nobody or to several, and nothing on the pool: what comes from there is
-    /// waited for, by a reader or a piece, and is here before the next packets.
-    fn allows_for_rests(&self) -> bool {
-        let transfers = self.metrics.downloads_active.get() + self.metrics.uploads_active.get();
-        let receivers = self.uplink.receivers();
-        transfers >= TRANSFERS_MIN && (receivers == 0 || receivers >= RECEIVERS_MIN) && self.pool.is_idle()
+    fn transfers(&self) -> i64 {
+        self.metrics.downloads_active.get() + self.metrics.uploads_active.get()
     }
 
     fn moved(&self) -> Moved {
@@ -103,37 +102,37 @@ struct Moved {
     sent: u64,
 }
 
-/// How long rests are, told from the rate of the last two windows.
+/// How fast pieces come or go, in the last two windows.
 #[derive(Debug, Default)]
 struct Meter {
     window: Option<(Instant, Moved)>,
-    rests: [Option<Duration>; 2],
+    /// Bytes per second of either way, whichever is more.
+    rates: [u64; 2],
 }
 
 impl Meter {
-    /// The rest to take now, where both windows allow for one: the shorter.
-    fn rest(&mut self, now: Instant, moved: Moved) -> Option<Duration> {
+    /// Bytes per second in the faster of the last two windows, where there was something to save in both.
+    fn rate(&mut self, now: Instant, moved: Moved) -> Option<u64> {
         let (start, before) = *self.window.get_or_insert((now, moved));
         let elapsed = now.saturating_duration_since(start);
         let bytes = moved.received.saturating_sub(before.received).max(moved.sent.saturating_sub(before.sent));
         if elapsed > WINDOW_MAX {
-            *self = Self { window: Some((now, moved)), rests: [None; 2] };
+            *self = Self { window: Some((now, moved)), rates: [0; 2] };
         } else if elapsed >= WINDOW || bytes > WINDOW_BYTES_MAX {
             let rate = u128::from(bytes) * 1_000_000 / elapsed.as_micros().max(1);
-            self.rests = [self.rests[1], rest_at(u64::try_from(rate).unwrap_or(u64::MAX))];
+            self.rates = [self.rates[1], u64::try_from(rate).unwrap_or(u64::MAX)];
             self.window = Some((now, moved));
         }
-        let [earlier, last] = self.rests;
-        Some(earlier?.min(last?))
+        let [earlier, last] = self.rates;
+        (earlier.min(last) >= BYTES_PER_SECOND_MIN).then_some(earlier.max(last))
     }
 }
 
-/// The rest of a node that receives or sends so many bytes per second.
-fn rest_at(bytes_per_second: u64) -> Option<Duration> {
-    if bytes_per_second < BYTES_PER_SECOND_MIN {
-        return None;
-    }
-    let rest = Duration::from_micros(BATCH_BYTES * 1_000_000 / bytes_per_second);
+/// The rest of a node that receives or sends so many bytes per second, the latter to so many peers.
+fn rest_at(bytes_per_second: u64, receivers: u64) -> Option<Duration> {
+    let batch =
+        if receivers == 0 { BATCH_BYTES } else { BATCH_BYTES.min(BATCH_BYTES_TO_EACH.saturating_mul(receivers)) };
+    let rest = Duration::from_micros(batch * 1_000_000 / bytes_per_second.max(1));
     (rest >= REST_MIN).then(|| rest.min(REST_MAX))
 }
 
@@ -141,21 +140,23 @@ fn rest_at(bytes_per_second: u64) -> Option<Duration> {
 mod tests {
     use super::*;
 
-    /// The rest after each second in which so many bytes were received.
-    fn rests(meter: &mut Meter, start: Instant, seconds: &[u64]) -> Vec<Option<Duration>> {
+    const SLOW: u64 = 25 * 125_000;
+    const FAST: u64 = 1000 * 125_000;
+
+    /// The rate after each second in which so many bytes were received.
+    fn rates(meter: &mut Meter, start: Instant, seconds: &[u64]) -> Vec<Option<u64>> {
         let mut received = 0;
-        meter.rest(start, Moved { received, sent: 0 });
+        meter.rate(start, Moved { received, sent: 0 });
         let after = seconds.iter().zip(1..).map(|(&bytes, second)| {
             received += bytes;
-            meter.rest(start + WINDOW * second, Moved { received, sent: 0 })
+            meter.rate(start + WINDOW * second, Moved { received, sent: 0 })
         });
         after.collect()
     }
 
     #[test]
     fn slow_links_bring_a_batch_in_each_rest_and_others_allow_for_none() {
-        let mbit = |rate: u64| rest_at(rate * 125_000);
-        assert_eq!([1, 2].map(mbit), [None, None], "too little to save");
+        let mbit = |rate: u64| rest_at(rate * 125_000, 0);
         assert_eq!([3, 25, 40].map(mbit), [Some(REST_MAX); 3]);
         let rest = mbit(100).expect("a rest");
         let batch = rest.as_secs_f64() * 12_500_000.0;
@@ -164,63 +165,79 @@ mod tests {
     }
 
     #[test]
-    fn the_first_second_and_the_first_after_another_rate_have_no_rest() {
-        let slow = 25 * 125_000;
-        let fast = 1000 * 125_000;
-        let rest = Some(REST_MAX);
-        let seen = rests(&mut Meter::default(), clock::now(), &[0, slow, slow, slow, fast, slow, slow, 0, 0]);
-        assert_eq!(seen, [None, None, rest, rest, None, None, rest, None, None]);
+    fn who_sends_to_few_rests_no_longer_than_what_goes_to_them_at_once_lasts() {
+        for rate in [SLOW, 2 * SLOW, 4 * SLOW] {
+            for receivers in 1..=8 {
+                let Some(rest) = rest_at(rate, receivers) else { continue };
+                let needed = rate as f64 * rest.as_secs_f64();
+                let at_once = (10 * 1200 * receivers) as f64;
+                assert!(needed < 0.9 * at_once, "{needed} of {at_once} bytes to {receivers}");
+            }
+        }
+        let rests = |receivers| [SLOW, 2 * SLOW, 4 * SLOW].map(|rate| rest_at(rate, receivers).is_some());
+        assert_eq!(rests(1), [true, false, false]);
+        assert_eq!(rests(3), [true; 3]);
+        assert_eq!([4, 100, u64::MAX].map(|receivers| rest_at(SLOW, receivers)), [Some(REST_MAX); 3]);
     }
 
     #[test]
-    fn who_only_sends_rests_as_well() {
+    fn the_faster_of_two_seconds_counts_where_there_was_something_to_save_in_both() {
+        let seen =
+            rates(&mut Meter::default(), clock::now(), &[0, SLOW, SLOW, 2 * SLOW, SLOW, SLOW, 0, SLOW, 1000, 1000]);
+        let (slow, twice) = (Some(SLOW), Some(2 * SLOW));
+        assert_eq!(seen, [None, None, slow, twice, twice, slow, None, None, None, None]);
+    }
+
+    #[test]
+    fn who_only_sends_is_seen_as_well() {
         let mut meter = Meter::default();
         let start = clock::now();
         let seen = (0..4).map(|second| {
-            let sent = u64::from(second) * 3_125_000;
-            meter.rest(start + WINDOW * second, Moved { received: 0, sent })
+            let sent = u64::from(second) * SLOW;
+            meter.rate(start + WINDOW * second, Moved { received: 0, sent })
         });
-        assert_eq!(seen.collect::<Vec<_>>(), [None, None, Some(REST_MAX), Some(REST_MAX)]);
+        assert_eq!(seen.collect::<Vec<_>>(), [None, None, Some(SLOW), Some(SLOW)]);
     }
 
     #[test]
-    fn after_a_pause_a_pull_begins_without_rests() {
+    fn after_a_pause_a_pull_begins_anew() {
         let mut meter = Meter::default();
         let start = clock::now();
-        let moved = |received| Moved { received, sent: 0 };
-        let slow = rests(&mut meter, start, &[3_000_000; 3]);
-        assert_eq!(slow, [None, Some(REST_MAX), Some(REST_MAX)]);
+        let moved = |seconds| Moved { received: seconds * SLOW, sent: 0 };
+        assert_eq!(rates(&mut meter, start, &[SLOW; 3]), [None, Some(SLOW), Some(SLOW)]);
         let later = start + WINDOW * 3 + Duration::from_secs(5);
-        assert_eq!(meter.rest(later, moved(12_000_000)), None, "the rate of six seconds says nothing");
-        assert_eq!(meter.rest(later + WINDOW, moved(15_000_000)), None);
-        assert_eq!(meter.rest(later + WINDOW * 2, moved(18_000_000)), Some(REST_MAX));
+        assert_eq!(meter.rate(later, moved(4)), None, "the rate of six seconds says nothing");
+        assert_eq!(meter.rate(later + WINDOW, moved(5)), None);
+        assert_eq!(meter.rate(later + WINDOW * 2, moved(6)), Some(SLOW));
     }
 
     #[test]
-    fn a_rush_ends_the_rests_before_the_second_does() {
+    fn a_rush_is_seen_before_the_second_is_over() {
         let mut meter = Meter::default();
         let start = clock::now();
-        rests(&mut meter, start, &[3_000_000; 3]);
-        let soon = start + WINDOW * 3 + Duration::from_millis(100);
-        assert_eq!(meter.rest(soon, Moved { received: 30_000_000, sent: 0 }), None);
+        rates(&mut meter, start, &[SLOW; 3]);
+        let soon = start + WINDOW * 3 + Duration::from_millis(200);
+        let rate = meter.rate(soon, Moved { received: 3 * SLOW + FAST / 5, sent: 0 });
+        assert_eq!(rate, Some(FAST));
+        assert_eq!(rest_at(FAST, 0), None);
     }
 
     #[test]
     fn counters_that_seem_to_go_back_are_no_fault() {
         let mut meter = Meter::default();
         let start = clock::now();
-        meter.rest(start, Moved { received: 9, sent: 9 });
-        assert_eq!(meter.rest(start + WINDOW, Moved { received: 0, sent: 0 }), None);
+        meter.rate(start, Moved { received: 9, sent: 9 });
+        assert_eq!(meter.rate(start + WINDOW, Moved { received: 0, sent: 0 }), None);
     }
 
-    /// A node whose thread would rest, if only its load allows for it.
+    /// A node whose thread rests wherever its load allows for it.
     fn resting() -> (Moderation, Arc<Metrics>, Arc<Uplink>, Pool) {
         let moderation = Moderation::default();
         let (metrics, uplink) = (Arc::<Metrics>::default(), Arc::<Uplink>::default());
         let pool = Pool::new(tokio_util::task::TaskTracker::new());
         moderation.before_park();
         moderation.follow(metrics.clone(), uplink.clone(), pool.clone());
-        crate::lock(&moderation.shared.meter).rests = [Some(REST_MIN); 2];
+        crate::lock(&moderation.shared.meter).rates = [2 * SLOW; 2];
         (moderation, metrics, uplink, pool)
     }
 
@@ -236,9 +253,9 @@ mod tests {
         let _one_more = metrics.uploads_active.hold();
         assert_eq!(rests(), 1);
         let member = |index| shoal_wire::ids::MemberId([index; 16]);
-        let _receivers = [1, 2, 3].map(|index| uplink.send_to(member(index)));
-        assert_eq!(rests(), 1, "three would get too little at once");
-        let _fourth = uplink.send_to(member(4));
+        let _first = uplink.send_to(member(1));
+        assert_eq!(rests(), 1, "one would get too little at once");
+        let _second = uplink.send_to(member(2));
         assert_eq!(rests(), 2);
     }
 
