@@ -31,15 +31,16 @@ const WINDOW_BYTES_MAX: u64 = BATCH_BYTES * 250;
 const WINDOW: Duration = Duration::from_secs(1);
 /// A window that lasted longer was interrupted, and says nothing.
 const WINDOW_MAX: Duration = Duration::from_millis(1500);
-/// Pieces that are under way, to this node and from it. With fewer each is waited for.
+/// Pieces that are under way from peers and to them. With fewer each is waited for.
 const TRANSFERS_MIN: i64 = 4;
-/// Bytes that can go to each peer that pieces are sent to between two looks. quinn (quinn-proto 0.11.19) lets ten packets go to
-/// each at once, here of 1,200 bytes or more, and forgets what it did not send in the time of more: longer rests would leave the
-/// link idle where there are few such peers.
-const BATCH_BYTES_TO_EACH: u64 = 10 * 1024;
+/// Bytes that go to each peer that pieces are sent to, in a rest. quinn (quinn-proto 0.11.19) lets ten packets go to each at
+/// once, here of 1,200 bytes or more, and forgets what it did not send in the time of more: longer rests would leave the link
+/// idle where there are few such peers, and what comes slower for that would make them longer still. The rest of the ten
+/// packets is for threads that wake late.
+const BATCH_BYTES_TO_EACH: u64 = 7 * 1024;
 
-/// Lets the one thread that serves a node's sockets rest while pieces trickle in: for as long as 32 KiB take, or 10 KiB for each
-/// peer that it sends pieces to where that is less, 4 to 6 ms, while at least four pieces are under way at 2 to 65 Mbit/s. Clones are handles to the same.
+/// Lets the one thread that serves a node's sockets rest while pieces trickle in: for as long as 32 KiB take, or 7 KiB for each
+/// peer that it sends pieces to where that is less, 4 to 6 ms, while at least four pieces come from peers or go to them, at 2 to 65 Mbit/s. Clones are handles to the same.
 #[derive(Clone, Debug, Default)]
 pub struct Moderation {
     shared: Arc<Shared>,
@@ -169,15 +170,16 @@ mod tests {
         for rate in [SLOW, 2 * SLOW, 4 * SLOW] {
             for receivers in 1..=8 {
                 let Some(rest) = rest_at(rate, receivers) else { continue };
-                let needed = rate as f64 * rest.as_secs_f64();
+                // A thread may wake late, and has work to do between two looks.
+                let needed = rate as f64 * (rest.as_secs_f64() + 0.0015);
                 let at_once = (10 * 1200 * receivers) as f64;
-                assert!(needed < 0.9 * at_once, "{needed} of {at_once} bytes to {receivers}");
+                assert!(needed < at_once, "{needed} of {at_once} bytes to {receivers}");
             }
         }
         let rests = |receivers| [SLOW, 2 * SLOW, 4 * SLOW].map(|rate| rest_at(rate, receivers).is_some());
         assert_eq!(rests(1), [false; 3]);
         assert_eq!(rests(2), [true, false, false]);
-        assert_eq!(rests(3), [true, true, false]);
+        assert_eq!(rests(4), [true, true, false]);
         assert_eq!([4, 100, u64::MAX].map(|receivers| rest_at(SLOW, receivers)), [Some(REST_MAX); 3]);
     }
 
@@ -238,7 +240,9 @@ mod tests {
         let pool = Pool::new(tokio_util::task::TaskTracker::new());
         moderation.before_park();
         moderation.follow(metrics.clone(), uplink.clone(), pool.clone());
-        crate::lock(&moderation.shared.meter).rates = [2 * SLOW; 2];
+        // However long the test takes, the rates stay as they are.
+        let window = Some((clock::now() + Duration::from_secs(3600), Moved { received: 0, sent: 0 }));
+        *crate::lock(&moderation.shared.meter) = Meter { window, rates: [2 * SLOW; 2] };
         (moderation, metrics, uplink, pool)
     }
 
@@ -254,9 +258,9 @@ mod tests {
         let _one_more = metrics.uploads_active.hold();
         assert_eq!(rests(), 1);
         let member = |index| shoal_wire::ids::MemberId([index; 16]);
-        let _receivers = [1, 2].map(|index| uplink.send_to(member(index)));
-        assert_eq!(rests(), 1, "two would get too little at once");
-        let _third = uplink.send_to(member(3));
+        let _receivers = [1, 2, 3].map(|index| uplink.send_to(member(index)));
+        assert_eq!(rests(), 1, "three would get too little at once");
+        let _fourth = uplink.send_to(member(4));
         assert_eq!(rests(), 2);
     }
 
