@@ -40,7 +40,8 @@ const TRANSFERS_MIN: i64 = 4;
 const BATCH_BYTES_TO_EACH: u64 = 7 * 1024;
 
 /// Lets the one thread that serves a node's sockets rest while pieces trickle in: for as long as 32 KiB take, or 7 KiB for each
-/// peer that it sends pieces to where that is less, 4 to 6 ms, while at least four pieces come from peers or go to them, at 2 to 65 Mbit/s. Clones are handles to the same.
+/// peer that it sends pieces to where that is less, 4 to 6 ms, while at least four pieces come from peers or go to them, at 2
+/// to 65 Mbit/s. Clones are handles to the same.
 #[derive(Clone, Debug, Default)]
 pub struct Moderation {
     shared: Arc<Shared>,
