@@ -100,7 +100,7 @@ metrics! {
         control_malformed: "Control streams and piece requests refused as malformed.",
         control_dropped_messages: "Control messages that could not be encoded within their limit.",
         uploads_refused_busy: "Piece requests refused because all upload slots were taken.",
-        rests: "Rests of a few milliseconds that a thread took while pieces trickled in over a slow link.",
+        rests: "Rests of a few milliseconds that a thread took while pieces trickled in.",
     }
     gauges {
         members_alive: "Members that count as alive, this one included.",
